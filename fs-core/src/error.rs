@@ -1,0 +1,225 @@
+//! The one error type of this crate: kind, context, source.
+//!
+//! ```text
+//! Error ── kind ───── what class of failure; decides the errno
+//!       ├─ context ── where: "inode 12", "opening /lost+found"
+//!       └─ source ─── the device's own error, where there is one
+//! ```
+
+use std::fmt;
+
+use rustix::io::Errno;
+
+use crate::types::FsBlock;
+
+/// The result of every fallible operation of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What failed, where, and why.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    context: Option<String>,
+    source: Option<images::Error>,
+}
+
+/// The class of a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// There is no ext2, ext3 or ext4 file system here.
+    NotExt4 {
+        /// What was found instead, as half a sentence.
+        found: String,
+    },
+    /// A feature this program refuses, by name.
+    Unsupported(String),
+    /// The bytes on the device contradict the format or a checksum.
+    Corrupt(Box<Corruption>),
+    /// No such name, or no such xattr value.
+    NotFound,
+    /// No such extended attribute.
+    NoAttribute,
+    /// A directory was needed.
+    NotADirectory,
+    /// Something else than a directory was needed.
+    IsADirectory,
+    /// A symbolic link was needed, or an argument makes no sense; says which.
+    InvalidInput(&'static str),
+    /// A name of more than 255 bytes.
+    NameTooLong,
+    /// More symbolic links in one path than Linux follows (40).
+    TooManyLinks,
+    /// The inode number names nothing that is in use.
+    Stale,
+    /// The content is encrypted and no key can be given.
+    Encrypted,
+    /// A position at or beyond the end of the file.
+    OutOfRange,
+    /// The volume or the object cannot be changed.
+    ReadOnly,
+    /// The device failed; [`Error::source`](std::error::Error::source) has its words.
+    Device,
+}
+
+/// A failed check with its inputs, so that a report alone allows the check to
+/// be redone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Corruption {
+    /// The structure, in the format's terms: "extent header", "group descriptor 7".
+    pub structure: String,
+    /// The device block it lies in, where known.
+    pub block: Option<FsBlock>,
+    /// What the format demands.
+    pub expected: String,
+    /// What the bytes say.
+    pub found: String,
+}
+
+impl Error {
+    /// A structure that contradicts the format.
+    pub fn corrupt(
+        structure: impl Into<String>,
+        block: Option<FsBlock>,
+        expected: impl fmt::Display,
+        found: impl fmt::Display,
+    ) -> Self {
+        ErrorKind::Corrupt(Box::new(Corruption {
+            structure: structure.into(),
+            block,
+            expected: expected.to_string(),
+            found: found.to_string(),
+        }))
+        .into()
+    }
+
+    /// A checksum that does not match, printed in hexadecimal.
+    pub fn bad_checksum(
+        structure: impl Into<String>,
+        block: Option<FsBlock>,
+        expected: u32,
+        found: u32,
+    ) -> Self {
+        Self::corrupt(
+            structure,
+            block,
+            format_args!("checksum {expected:#010x}"),
+            format_args!("{found:#010x}"),
+        )
+    }
+
+    /// Says where this happened; the outermost context comes first in the message.
+    #[must_use]
+    pub fn context(mut self, context: impl fmt::Display) -> Self {
+        self.context = Some(match self.context {
+            Some(inner) => format!("{context}: {inner}"),
+            None => context.to_string(),
+        });
+        self
+    }
+
+    /// The class of the failure.
+    pub fn kind(&self) -> &ErrorKind {
+        &self.kind
+    }
+
+    /// True if the device's content is at fault.
+    pub fn is_corruption(&self) -> bool {
+        matches!(self.kind, ErrorKind::Corrupt(_))
+    }
+
+    /// The errno a system call reports for this failure. The one place where
+    /// errors become numbers.
+    pub fn errno(&self) -> Errno {
+        match &self.kind {
+            ErrorKind::NotExt4 { .. } | ErrorKind::InvalidInput(_) => Errno::INVAL,
+            ErrorKind::Unsupported(_) => Errno::OPNOTSUPP,
+            ErrorKind::Corrupt(_) => Errno::UCLEAN,
+            ErrorKind::NotFound => Errno::NOENT,
+            ErrorKind::NoAttribute => Errno::NODATA,
+            ErrorKind::NotADirectory => Errno::NOTDIR,
+            ErrorKind::IsADirectory => Errno::ISDIR,
+            ErrorKind::NameTooLong => Errno::NAMETOOLONG,
+            ErrorKind::TooManyLinks => Errno::LOOP,
+            ErrorKind::Stale => Errno::STALE,
+            ErrorKind::Encrypted => Errno::NOKEY,
+            ErrorKind::OutOfRange => Errno::NXIO,
+            ErrorKind::ReadOnly => Errno::ROFS,
+            ErrorKind::Device => Errno::IO,
+        }
+    }
+}
+
+impl From<ErrorKind> for Error {
+    fn from(kind: ErrorKind) -> Self {
+        Self {
+            kind,
+            context: None,
+            source: None,
+        }
+    }
+}
+
+impl From<images::Error> for Error {
+    fn from(source: images::Error) -> Self {
+        let kind = match source {
+            images::Error::ReadOnly => ErrorKind::ReadOnly,
+            _ => ErrorKind::Device,
+        };
+        Self {
+            kind,
+            context: None,
+            source: Some(source),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(context) = &self.context {
+            write!(f, "{context}: ")?;
+        }
+        match (&self.kind, &self.source) {
+            (ErrorKind::Device | ErrorKind::ReadOnly, Some(source)) => write!(f, "{source}"),
+            (kind, _) => write!(f, "{kind}"),
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotExt4 { found } => write!(f, "not an ext2, ext3 or ext4 file system: {found}"),
+            Self::Unsupported(feature) => write!(f, "{feature} is not supported"),
+            Self::Corrupt(corruption) => write!(f, "{corruption}"),
+            Self::NotFound => f.write_str("no such file or directory"),
+            Self::NoAttribute => f.write_str("no such extended attribute"),
+            Self::NotADirectory => f.write_str("not a directory"),
+            Self::IsADirectory => f.write_str("is a directory"),
+            Self::InvalidInput(why) => f.write_str(why),
+            Self::NameTooLong => f.write_str("the name is longer than 255 bytes"),
+            Self::TooManyLinks => f.write_str("more than 40 symbolic links in one path"),
+            Self::Stale => f.write_str("no such inode is in use"),
+            Self::Encrypted => f.write_str("the content is encrypted and there is no key"),
+            Self::OutOfRange => f.write_str("the position is beyond the end of the file"),
+            Self::ReadOnly => f.write_str("the file system is read-only"),
+            Self::Device => f.write_str("the device failed"),
+        }
+    }
+}
+
+impl fmt::Display for Corruption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "damaged {}", self.structure)?;
+        if let Some(block) = self.block {
+            write!(f, " in block {block}")?;
+        }
+        write!(f, ": expected {}, found {}", self.expected, self.found)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|e| e as _)
+    }
+}
