@@ -6,9 +6,10 @@
 //! the device is dropped.
 //!
 //! A file opened for reading is also mapped, for who hands its bytes on to
-//! system calls. Nothing here ever looks at the mapping: others may cut the file short at any time, and touching
-//! a page past the new end would kill the process, while pread(2) and writev(2)
-//! merely fail. A file that can't be mapped works all the same, without.
+//! system calls. Nothing here ever looks at the mapping: others may cut the
+//! file short at any time, and touching a page past the new end would kill the
+//! process, while pread(2) and writev(2) merely fail. A file that can't be
+//! mapped works all the same, without.
 
 use std::fs::File;
 use std::path::Path;

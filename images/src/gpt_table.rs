@@ -10,7 +10,7 @@
 //! the disk's last sector; the backup where the primary header, if it is sound,
 //! says (the disk may have grown since).
 
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 
 use gpt::disk::LogicalBlockSize;
 use gpt::header::Header;
@@ -124,7 +124,7 @@ fn read_entries(
     header: &Result<Header, String>,
 ) -> Result<Table, String> {
     let header = header.as_ref().map_err(Clone::clone)?;
-    let mut reader = Reader::new(disk, 0);
+    let mut reader = BufReader::new(Reader::new(disk, 0));
     let partitions = gpt::partition::file_read_partitions(&mut reader, header, sector)
         .map_err(|error| error.to_string())?;
     let entries = partitions

@@ -288,3 +288,149 @@ impl BlockDevice for Overlay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Memory;
+
+    const BLOCK: u64 = 4;
+
+    /// Blocks 0 to 5 filled with their index, and half a block of 6.
+    fn numbered() -> Vec<u8> {
+        (0..26).map(|at| at / 4).collect()
+    }
+
+    fn over(bytes: Vec<u8>) -> Overlay {
+        Overlay::new(Arc::new(Memory::read_only(bytes)), 4).unwrap()
+    }
+
+    fn read(overlay: &Overlay, offset: u64, len: usize) -> Vec<u8> {
+        let mut buf = vec![0xee; len];
+        overlay.read_at(&mut buf, offset).unwrap();
+        buf
+    }
+
+    /// Lengths of the answers to a range; own bytes as negative ones.
+    fn answers(overlay: &Overlay, mut offset: u64, end: u64) -> Vec<i64> {
+        let mut lens = Vec::new();
+        while offset < end {
+            let (len, sign) = match overlay.mapped_at(offset, end - offset).unwrap() {
+                Mapped::Bytes(bytes) => (bytes.len_bytes() as u64, 1),
+                Mapped::No { len_bytes } => (len_bytes, -1),
+            };
+            lens.push(len as i64 * sign);
+            offset += len;
+        }
+        lens
+    }
+
+    #[test]
+    fn replaced_blocks_show_at_every_alignment() {
+        let mut overlay = over(numbered());
+        overlay.put(1, Box::new([10, 11, 12, 13])).unwrap();
+        overlay.redirect(3, 1).unwrap();
+        overlay.put(4, Box::new([40, 41, 42, 43])).unwrap();
+        let mut expected = numbered();
+        expected[4..8].copy_from_slice(&[10, 11, 12, 13]);
+        expected[12..16].copy_from_slice(&[0, 0, 0, 1]);
+        expected[16..20].copy_from_slice(&[40, 41, 42, 43]);
+        for start in 0..=26 {
+            for end in start..=26 {
+                let found = read(&overlay, start as u64, end - start);
+                assert_eq!(found, expected[start..end], "{start}..{end}");
+            }
+        }
+        assert!(overlay.contains(1) && !overlay.contains(2));
+        assert!(overlay.remove(1) && !overlay.remove(1));
+        assert_eq!(read(&overlay, 4, 4), [1; 4]);
+        assert_eq!(overlay.len_blocks(), 2);
+    }
+
+    #[test]
+    fn a_redirection_ignores_other_replacements() {
+        let mut overlay = over(numbered());
+        overlay.put(0, Box::new([9; 4])).unwrap();
+        overlay.redirect(1, 0).unwrap();
+        assert_eq!(read(&overlay, 0, 8), [9, 9, 9, 9, 0, 0, 0, 0]);
+        overlay.redirect(0, 8).unwrap();
+        assert_eq!(read(&overlay, 0, 4), [2; 4]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let mut overlay = over(numbered());
+        let refused = overlay.put(0, Box::new([0; 3])).unwrap_err();
+        assert!(matches!(
+            refused,
+            Error::BlockLength {
+                found: 3,
+                expected: 4
+            }
+        ));
+        // Block 6 is only half there.
+        for block in [6, 7, u64::MAX / BLOCK, u64::MAX] {
+            let put = overlay.put(block, Box::new([0; 4]));
+            assert!(matches!(put, Err(Error::OutOfRange { .. })));
+            let redirect = overlay.redirect(block, 0);
+            assert!(matches!(redirect, Err(Error::OutOfRange { .. })));
+        }
+        overlay.redirect(0, 22).unwrap();
+        for target in [23, 26, u64::MAX - 2, u64::MAX] {
+            assert!(overlay.redirect(0, target).is_err());
+        }
+        assert_eq!(overlay.len_blocks(), 1);
+        for block_bytes in [0, 3, 1000] {
+            let made = Overlay::new(Arc::new(Memory::zeroed(8)), block_bytes);
+            assert!(matches!(made, Err(Error::BlockSize { .. })));
+        }
+    }
+
+    #[test]
+    fn ranges_are_checked_and_writes_refused() {
+        let mut overlay = over(numbered());
+        overlay.put(5, Box::new([0; 4])).unwrap();
+        let mut buf = [0; 4];
+        for offset in [23, 26, 27, u64::MAX] {
+            assert!(overlay.read_at(&mut buf, offset).is_err());
+            assert!(overlay.mapped_at(offset, 4).is_err());
+            overlay.prefetch(offset, u64::MAX);
+        }
+        overlay.prefetch(0, 26);
+        assert!(overlay.mapped_at(0, 0).is_err());
+        assert!(overlay.is_read_only());
+        assert!(matches!(overlay.write_at(&buf, 0), Err(Error::ReadOnly)));
+        assert!(matches!(overlay.write_zeroes(0, 1), Err(Error::ReadOnly)));
+        assert!(matches!(overlay.discard(0, 1), Err(Error::ReadOnly)));
+    }
+
+    #[test]
+    fn mapped_runs_are_as_long_as_they_can_be() {
+        let mut overlay = over(numbered());
+        assert_eq!(answers(&overlay, 1, 26), [25]);
+        overlay.put(1, Box::new([0; 4])).unwrap();
+        overlay.put(2, Box::new([0; 4])).unwrap();
+        assert_eq!(answers(&overlay, 1, 26), [3, -4, -4, 14]);
+        // Blocks 3 and 4 go on where block 3's target ends, block 5 does not.
+        overlay.redirect(3, 2).unwrap();
+        overlay.redirect(4, 6).unwrap();
+        overlay.redirect(5, 2).unwrap();
+        assert_eq!(answers(&overlay, 0, 26), [4, -4, -4, 8, 4, 2]);
+        assert_eq!(answers(&overlay, 6, 19), [-2, -4, 7]);
+    }
+
+    #[test]
+    fn redirected_blocks_keep_their_place_in_the_mapping() {
+        let memory = Arc::new(Memory::read_only(numbered()));
+        let mut overlay = Overlay::new(Arc::clone(&memory) as _, 4).unwrap();
+        overlay.redirect(5, 8).unwrap();
+        let Mapped::Bytes(found) = overlay.mapped_at(21, 3).unwrap() else {
+            panic!("not mapped");
+        };
+        let Mapped::Bytes(expected) = memory.mapped_at(9, 3).unwrap() else {
+            panic!("not mapped");
+        };
+        assert_eq!(found.address(), expected.address());
+        assert_eq!(found.len_bytes(), 3);
+    }
+}
