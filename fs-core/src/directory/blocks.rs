@@ -51,7 +51,7 @@ pub(super) fn count(store: &Store, directory: &Inode) -> Result<u64> {
     let block_bytes = u64::from(store.superblock.block_bytes);
     let size = directory.size_bytes();
     let blocks = size / block_bytes;
-    if size % block_bytes != 0 || size == 0 || blocks > store.superblock.blocks_count {
+    if !size.is_multiple_of(block_bytes) || size == 0 || blocks > store.superblock.blocks_count {
         return Err(Error::corrupt(
             name_of(directory),
             None,

@@ -129,7 +129,7 @@ fn record(
     let (raw, rest) = RawEntry::ref_from_prefix(left)
         .map_err(|_| bad(&"a record of 12 or more bytes", &left.len()))?;
     let len = record_len(raw.rec_len.get(), area.len());
-    if len % 4 != 0 || !(RECORD_BYTES_MIN..=left.len()).contains(&len) {
+    if !len.is_multiple_of(4) || !(RECORD_BYTES_MIN..=left.len()).contains(&len) {
         let expected = format!("rec_len a multiple of 4 from 12 to {}", left.len());
         return Err(bad(&expected, &len));
     }

@@ -323,7 +323,7 @@ pub(crate) fn parse(
         return Err(Error::from(ErrorKind::Stale).context(name()));
     }
     let extra_isize = extra_isize(bytes);
-    if extra_isize > rest.len() || extra_isize % 4 != 0 {
+    if extra_isize > rest.len() || !extra_isize.is_multiple_of(4) {
         let expected = format!("i_extra_isize a multiple of 4 up to {}", rest.len());
         return Err(bad(&expected, &extra_isize));
     }

@@ -391,7 +391,7 @@ impl RawSuperblock {
         let per_group_expected = u64::from(clusters) << self.cluster_shift();
         require(
             "s_blocks_per_group",
-            u64::from(per_group) == per_group_expected && per_group % 8 == 0,
+            u64::from(per_group) == per_group_expected && per_group.is_multiple_of(8),
             format_args!("{per_group_expected}, a multiple of 8"),
             per_group,
         )?;
@@ -399,7 +399,7 @@ impl RawSuperblock {
         let inodes_per_block = (block_bits / 8) / u32::from(self.inode_bytes());
         require(
             "s_inodes_per_group",
-            (inodes_per_block..=block_bits).contains(&inodes) && inodes % inodes_per_block == 0,
+            (inodes_per_block..=block_bits).contains(&inodes) && inodes.is_multiple_of(inodes_per_block),
             format_args!("{inodes_per_block} to {block_bits}, a multiple of {inodes_per_block}"),
             inodes,
         )?;
@@ -765,7 +765,7 @@ impl Superblock {
 }
 
 fn is_power_of(mut number: u32, base: u32) -> bool {
-    while number > 1 && number % base == 0 {
+    while number > 1 && number.is_multiple_of(base) {
         number /= base;
     }
     number == 1

@@ -2,6 +2,7 @@
 //! blocks are laid over the device, fast commits become patches.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use images::{BlockDevice, Overlay};
@@ -187,14 +188,15 @@ fn inode_overlay(
     for (number, mut raw) in inodes {
         inode::set_checksum(&store.superblock, number, &mut raw);
         let (block, offset) = store.inode_place(number)?;
-        if !blocks.contains_key(&block) {
-            let mut bytes = vec![0; block_bytes].into_boxed_slice();
-            device.read_at(&mut bytes, block.0.saturating_mul(block_bytes as u64))?;
-            blocks.insert(block, bytes);
-        }
-        let place = blocks
-            .get_mut(&block)
-            .and_then(|bytes| bytes.get_mut(offset..offset + raw.len()));
+        let bytes = match blocks.entry(block) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => {
+                let mut bytes = vec![0; block_bytes].into_boxed_slice();
+                device.read_at(&mut bytes, block.0.saturating_mul(block_bytes as u64))?;
+                free.insert(bytes)
+            }
+        };
+        let place = bytes.get_mut(offset..offset + raw.len());
         if let Some(place) = place {
             place.copy_from_slice(&raw);
         }

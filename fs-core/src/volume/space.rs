@@ -36,14 +36,15 @@ pub struct StatFs {
     pub name_len_max: u32,
 }
 
-pub(super) fn statfs(store: &Store) -> Result<StatFs> {
+/// Never fails: a group whose descriptor cannot be read has nothing free.
+pub(super) fn statfs(store: &Store) -> StatFs {
     let superblock = &store.superblock;
     let shift = superblock.cluster_shift();
-    let (free_clusters, free_inodes) = free_counts(store)?;
+    let (free_clusters, free_inodes) = free_counts(store);
     let clusters = superblock.blocks_count >> shift;
     let overhead = match u64::from(superblock.overhead_clusters) {
         recorded @ 1.. if recorded <= clusters => recorded << shift,
-        _ => overhead_blocks(store)?,
+        _ => overhead_blocks(store),
     };
     let kept = if superblock.has_incompat(IncompatFeatures::EXTENTS) {
         (clusters / 50).min(KEPT_CLUSTERS_MAX) << shift
@@ -52,7 +53,7 @@ pub(super) fn statfs(store: &Store) -> Result<StatFs> {
     };
     let blocks_free = free_clusters.saturating_mul(1 << shift);
     let reserved = superblock.reserved_blocks.saturating_add(kept);
-    Ok(StatFs {
+    StatFs {
         block_bytes: superblock.block_bytes,
         blocks: superblock.blocks_count.saturating_sub(overhead),
         blocks_free,
@@ -60,16 +61,16 @@ pub(super) fn statfs(store: &Store) -> Result<StatFs> {
         inodes: superblock.inodes_count.into(),
         inodes_free: free_inodes,
         name_len_max: NAME_BYTES_MAX as u32,
-    })
+    }
 }
 
 /// Free clusters and inodes: the groups know better than the superblock, which
 /// is brought up to date only at unmount.
-fn free_counts(store: &Store) -> Result<(u64, u64)> {
+fn free_counts(store: &Store) -> (u64, u64) {
     let superblock = &store.superblock;
     if superblock.group_count > SUMMED_GROUPS_MAX {
         let clusters = superblock.free_blocks >> superblock.cluster_shift();
-        return Ok((clusters, superblock.free_inodes.into()));
+        return (clusters, superblock.free_inodes.into());
     }
     let mut sums = (0u64, 0u64);
     for number in 0..superblock.group_count {
@@ -78,16 +79,14 @@ fn free_counts(store: &Store) -> Result<(u64, u64)> {
                 sums.0 += u64::from(group.free_clusters);
                 sums.1 += u64::from(group.free_inodes);
             }
-            // A damaged descriptor has nothing free.
-            Err(error) if error.is_corruption() => {}
-            Err(error) => return Err(error),
+            Err(error) => tracing::warn!("free counts without group {number}: {error}"),
         }
     }
-    Ok(sums)
+    sums
 }
 
 /// Blocks the format takes for itself, where the superblock does not say.
-fn overhead_blocks(store: &Store) -> Result<u64> {
+fn overhead_blocks(store: &Store) -> u64 {
     let superblock = &store.superblock;
     let mut overhead = u64::from(superblock.first_data_block);
     let in_each = u64::from(superblock.inode_blocks_per_group) + 2;
@@ -100,10 +99,11 @@ fn overhead_blocks(store: &Store) -> Result<u64> {
         overhead += descriptor_blocks(store, group);
     }
     if superblock.has_compat(CompatFeatures::HAS_JOURNAL) && superblock.journal_inode != 0 {
-        let journal = store.inode(InodeNumber(superblock.journal_inode))?;
-        overhead += journal.size_bytes() / u64::from(superblock.block_bytes);
+        let journal = store.inode(InodeNumber(superblock.journal_inode));
+        let bytes = journal.map_or(0, |inode| inode.size_bytes());
+        overhead += bytes / u64::from(superblock.block_bytes);
     }
-    Ok(overhead)
+    overhead
 }
 
 /// Blocks of descriptors in a group, without those reserved for growth.
