@@ -13,7 +13,8 @@ pub(crate) struct InlineData<'a> {
 
 /// Finds the inline data of an inode that has the flag.
 pub(crate) fn find(inode: &Inode) -> Result<InlineData<'_>> {
-    let structure = format!("inode {}", inode.number());
+    let number = inode.number();
+    let structure = format_args!("inode {number}");
     let entries = xattr::inode_entries(&structure, inode.xattr_area())?;
     let data = entries
         .iter()
@@ -22,7 +23,7 @@ pub(crate) fn find(inode: &Inode) -> Result<InlineData<'_>> {
         Some(Value::Here(value)) => value,
         Some(Value::InInode { inode, .. }) => {
             return Err(Error::corrupt(
-                format!("inline data of {structure}"),
+                format_args!("inline data of {structure}"),
                 None,
                 "a value inside the inode",
                 format_args!("inode {inode}"),
@@ -31,7 +32,7 @@ pub(crate) fn find(inode: &Inode) -> Result<InlineData<'_>> {
         // Linux adds the attribute with the flag, empty while 60 bytes suffice.
         None => {
             return Err(Error::corrupt(
-                format!("inline data of {structure}"),
+                format_args!("inline data of {structure}"),
                 None,
                 "the attribute system.data",
                 "none",

@@ -22,7 +22,8 @@ fn find_map<T>(
     inode: &Inode,
     mut visit: impl FnMut(&Entry<'_>) -> Option<T>,
 ) -> Result<Option<T>> {
-    let structure = format!("inode {}", inode.number());
+    let owner = inode.number();
+    let structure = format_args!("inode {owner}");
     for entry in xattr::inode_entries(&structure, inode.xattr_area())? {
         if let Some(found) = visit(&entry) {
             return Ok(Some(found));
@@ -31,7 +32,7 @@ fn find_map<T>(
     let Some(number) = inode.xattr_block() else {
         return Ok(None);
     };
-    let structure = format!("xattr block of inode {}", inode.number());
+    let structure = format_args!("xattr block of inode {owner}");
     if !store.superblock.contains(number) {
         return Err(Error::corrupt(
             structure,
@@ -83,7 +84,7 @@ pub(crate) fn get(store: &Store, inode: &Inode, name: &[u8]) -> Result<Vec<u8>> 
     };
     match index {
         xattr::INDEX_ACL_ACCESS | xattr::INDEX_ACL_DEFAULT => {
-            acl::to_kernel_form(&format!("inode {}", inode.number()), &value)
+            acl::to_kernel_form(&format_args!("inode {}", inode.number()), &value)
         }
         _ => Ok(value),
     }

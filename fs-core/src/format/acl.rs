@@ -25,7 +25,7 @@ const TAG_OTHER: u16 = 0x20;
 const UNDEFINED_ID: u32 = u32::MAX;
 
 /// Turns the disk's form of an ACL into the one getxattr(2) returns.
-pub(crate) fn to_kernel_form(structure: &str, disk: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn to_kernel_form(structure: &dyn std::fmt::Display, disk: &[u8]) -> Result<Vec<u8>> {
     let bad = |expected: &dyn std::fmt::Display, found: &dyn std::fmt::Display| {
         Error::corrupt(format!("ACL of {structure}"), None, expected, found)
     };
@@ -67,7 +67,7 @@ mod tests {
             2, 0, 4, 0, 0xE8, 3, 0, 0, // user 1000: r--
             0x10, 0, 4, 0, // mask
         ];
-        let kernel = to_kernel_form("test", &disk).unwrap();
+        let kernel = to_kernel_form(&"test", &disk).unwrap();
         let expected = [
             2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 4, 0, 0xE8, 3, 0, 0, 0x10, 0, 4, 0,
             255, 255, 255, 255,
@@ -84,7 +84,7 @@ mod tests {
             &[1, 0, 0, 0, 2, 0, 4, 0, 1],
             &[1, 0, 0, 0, 3, 0, 4, 0],
         ] {
-            assert!(to_kernel_form("test", disk).unwrap_err().is_corruption());
+            assert!(to_kernel_form(&"test", disk).unwrap_err().is_corruption());
         }
     }
 }

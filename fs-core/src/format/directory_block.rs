@@ -65,7 +65,7 @@ pub(crate) struct BadRecord {
 }
 
 impl BadRecord {
-    pub(crate) fn into_error(self, structure: &str, block: Option<FsBlock>) -> Error {
+    pub(crate) fn into_error(self, structure: &dyn std::fmt::Display, block: Option<FsBlock>) -> Error {
         Error::corrupt(
             format!("directory record at byte {} of {structure}", self.offset),
             block,
@@ -195,7 +195,7 @@ pub(crate) fn records_area(bytes: &[u8], has_checksum: bool) -> &[u8] {
 
 /// Checks the checksum at the end of a block.
 pub(crate) fn check_checksum(
-    structure: &str,
+    structure: &dyn std::fmt::Display,
     seed: u32,
     block: FsBlock,
     bytes: &[u8],
@@ -232,7 +232,7 @@ pub(crate) fn check_checksum(
 
 /// Checks every record of an area.
 pub(crate) fn check(
-    structure: &str,
+    structure: &dyn std::fmt::Display,
     block: Option<FsBlock>,
     area: &[u8],
     rules: Rules,

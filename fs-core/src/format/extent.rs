@@ -123,7 +123,7 @@ pub(crate) fn view(bytes: &[u8]) -> Option<Node<'_>> {
 /// in the volume. `depth` is what the parent demands; `None` for a root.
 pub(crate) fn check(
     superblock: &Superblock,
-    structure: &str,
+    structure: &dyn std::fmt::Display,
     block: Option<FsBlock>,
     bytes: &[u8],
     depth: Option<u16>,
@@ -167,7 +167,7 @@ pub(crate) fn check(
 
 fn check_leaf(
     superblock: &Superblock,
-    structure: &str,
+    structure: &dyn std::fmt::Display,
     block: Option<FsBlock>,
     entries: &[RawExtent],
 ) -> Result<()> {
@@ -209,7 +209,7 @@ pub(crate) const FILE_BLOCKS_MAX: u64 = 1 << 32;
 
 fn check_index(
     superblock: &Superblock,
-    structure: &str,
+    structure: &dyn std::fmt::Display,
     block: Option<FsBlock>,
     entries: &[RawIndex],
 ) -> Result<()> {
@@ -242,7 +242,7 @@ fn check_index(
 
 /// Checks the checksum that follows the entries' room in a node that fills a block.
 pub(crate) fn check_checksum(
-    structure: &str,
+    structure: &dyn std::fmt::Display,
     seed: u32,
     block: FsBlock,
     bytes: &[u8],

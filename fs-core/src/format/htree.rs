@@ -116,7 +116,7 @@ pub(crate) fn looks_like_node(bytes: &[u8]) -> bool {
 
 /// Checks an index block: header, room, order of hashes, checksum.
 pub(crate) fn check(
-    structure: &str,
+    structure: &dyn std::fmt::Display,
     block: FsBlock,
     bytes: &[u8],
     kind: Kind,
@@ -178,7 +178,7 @@ pub(crate) fn check(
 }
 
 fn check_checksum(
-    structure: &str,
+    structure: &dyn std::fmt::Display,
     block: FsBlock,
     bytes: &[u8],
     seed: u32,

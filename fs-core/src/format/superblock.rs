@@ -399,7 +399,8 @@ impl RawSuperblock {
         let inodes_per_block = (block_bits / 8) / u32::from(self.inode_bytes());
         require(
             "s_inodes_per_group",
-            (inodes_per_block..=block_bits).contains(&inodes) && inodes.is_multiple_of(inodes_per_block),
+            (inodes_per_block..=block_bits).contains(&inodes)
+                && inodes.is_multiple_of(inodes_per_block),
             format_args!("{inodes_per_block} to {block_bits}, a multiple of {inodes_per_block}"),
             inodes,
         )?;

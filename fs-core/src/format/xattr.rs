@@ -101,7 +101,7 @@ pub(crate) struct Entry<'a> {
 
 /// Checks the magic number, reference count and checksum of an xattr block.
 pub(crate) fn check_block(
-    structure: &str,
+    structure: &dyn std::fmt::Display,
     block: FsBlock,
     bytes: &[u8],
     checksum_seed: Option<u32>,
@@ -140,7 +140,7 @@ pub(crate) fn check_block(
 
 /// The checked entries of an xattr block.
 pub(crate) fn block_entries<'a>(
-    structure: &str,
+    structure: &dyn std::fmt::Display,
     block: FsBlock,
     bytes: &'a [u8],
 ) -> Result<Vec<Entry<'a>>> {
@@ -148,7 +148,7 @@ pub(crate) fn block_entries<'a>(
 }
 
 /// The checked entries in the tail of an inode; none without the magic number.
-pub(crate) fn inode_entries<'a>(structure: &str, area: &'a [u8]) -> Result<Vec<Entry<'a>>> {
+pub(crate) fn inode_entries<'a>(structure: &dyn std::fmt::Display, area: &'a [u8]) -> Result<Vec<Entry<'a>>> {
     match U32::ref_from_prefix(area) {
         Ok((magic, _)) if magic.get() == MAGIC => entries(structure, None, area, 4, 4),
         _ => Ok(Vec::new()),
@@ -158,7 +158,7 @@ pub(crate) fn inode_entries<'a>(structure: &str, area: &'a [u8]) -> Result<Vec<E
 /// Reads the list that starts at byte `first` of `area`; values are counted
 /// from byte `base`.
 fn entries<'a>(
-    structure: &str,
+    structure: &dyn std::fmt::Display,
     block: Option<FsBlock>,
     area: &'a [u8],
     first: usize,
@@ -193,7 +193,7 @@ fn entries<'a>(
 
 /// Values must lie behind the list's end, `list_end` bytes into `values`.
 fn check_overlap(
-    structure: &str,
+    structure: &dyn std::fmt::Display,
     block: Option<FsBlock>,
     list_end: usize,
     entries: &[Entry<'_>],

@@ -23,11 +23,12 @@ enum Step {
 
 /// Finds the extent or hole around `block`; the answer starts at `block`.
 pub(super) fn find(store: &Store, inode: &Inode, block: FileBlock) -> Result<MappedExtent> {
-    let name = || format!("extent tree root of inode {}", inode.number());
+    let number = inode.number();
+    let name = format_args!("extent tree root of inode {number}");
     let root = inode.block_area();
-    extent::check(&store.superblock, &name(), None, root, None)?;
+    extent::check(&store.superblock, &name, None, root, None)?;
     let whole = 0..FILE_BLOCKS_MAX;
-    let mut step = look(&name(), None, extent::view(root), whole, block)?;
+    let mut step = look(&name, None, extent::view(root), whole, block)?;
     // The depth falls by one a level, checked against each node's own word.
     loop {
         let (child, depth, window) = match step {
@@ -38,23 +39,23 @@ pub(super) fn find(store: &Store, inode: &Inode, block: FileBlock) -> Result<Map
                 window,
             } => (child, depth, window),
         };
-        let structure = || format!("extent node of inode {}", inode.number());
+        let structure = format_args!("extent node of inode {number}");
         let role = Role::of_inode(RoleKind::ExtentNode, inode.number(), depth.min(255) as u8);
         let node = store.cache.get(child, role, |bytes| {
             extent::check(
                 &store.superblock,
-                &structure(),
+                &structure,
                 Some(child),
                 bytes,
                 Some(depth),
             )?;
             match store.seed_for(inode) {
-                Some(seed) => extent::check_checksum(&structure(), seed, child, bytes),
+                Some(seed) => extent::check_checksum(&structure, seed, child, bytes),
                 None => Ok(()),
             }
         })?;
         step = look(
-            &structure(),
+            &structure,
             Some(child),
             extent::view(node.bytes()),
             window,
@@ -65,7 +66,7 @@ pub(super) fn find(store: &Store, inode: &Inode, block: FileBlock) -> Result<Map
 
 /// One level. `window` is the range of file blocks the node answers for.
 fn look(
-    structure: &str,
+    structure: &dyn std::fmt::Display,
     at: Option<FsBlock>,
     node: Option<Node<'_>>,
     window: Range<u64>,
@@ -103,7 +104,7 @@ fn first_of(extent: &RawExtent) -> u64 {
 
 /// A child may not speak for blocks its parent gave to others.
 fn check_window(
-    structure: &str,
+    structure: &dyn std::fmt::Display,
     at: Option<FsBlock>,
     window: &Range<u64>,
     first: Option<u64>,

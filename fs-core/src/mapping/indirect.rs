@@ -23,7 +23,8 @@ const TREES: [u32; 3] = [1, 2, 3];
 /// Finds the run around `block`, as far as one block of pointers tells.
 pub(super) fn find(store: &Store, inode: &Inode, block: FileBlock) -> Result<MappedExtent> {
     let root = pointers(inode.block_area());
-    let name = format!("block map of inode {}", inode.number());
+    let number = inode.number();
+    let name = format_args!("block map of inode {number}");
     check_pointers(&store.superblock, &name, None, root)?;
     if block.0 < DIRECT {
         let direct = root.get(..DIRECT as usize).unwrap_or(root);
@@ -84,7 +85,7 @@ fn pointers(bytes: &[u8]) -> &[U32] {
 
 fn check_pointers(
     superblock: &Superblock,
-    structure: &str,
+    structure: &dyn std::fmt::Display,
     block: Option<FsBlock>,
     pointers: &[U32],
 ) -> Result<()> {

@@ -125,22 +125,26 @@ fn descriptor_blocks(store: &Store, group: GroupNumber) -> u64 {
 
 /// Visits the runs of zero bits among the first `len` bits.
 fn zero_runs(bits: &[u8], len: u32, mut visit: impl FnMut(u32, u32)) {
-    let mut start = None;
-    for index in 0..len {
-        let byte = bits.get(index as usize / 8).copied().unwrap_or(!0);
-        let is_free = byte & (1 << (index % 8)) == 0;
-        match (is_free, start) {
-            (true, None) => start = Some(index),
-            (false, Some(first)) => {
-                visit(first, index - first);
-                start = None;
-            }
-            _ => {}
+    let mut at = next_bit(bits, 0, len, false);
+    while at < len {
+        let end = next_bit(bits, at, len, true);
+        visit(at, end - at);
+        at = next_bit(bits, end, len, false);
+    }
+}
+
+/// The first bit from `at` on that is `wanted`, or `len`. Bits that are not
+/// there are ones. Whole bytes of the other kind are passed over at once.
+fn next_bit(bits: &[u8], mut at: u32, len: u32, wanted: bool) -> u32 {
+    while at < len {
+        let byte = bits.get(at as usize / 8).copied().unwrap_or(!0);
+        let candidates = if wanted { byte } else { !byte } >> (at % 8);
+        if candidates != 0 {
+            return (at + candidates.trailing_zeros()).min(len);
         }
+        at = (at / 8 + 1) * 8;
     }
-    if let Some(first) = start {
-        visit(first, len - first);
-    }
+    len
 }
 
 pub(super) fn free_block_runs(store: &Store, number: GroupNumber) -> Result<Vec<(FsBlock, u64)>> {
@@ -258,4 +262,23 @@ fn initial_block_bitmap(store: &Store, group: &GroupDescriptor) -> Vec<u8> {
         superblock.inode_blocks_per_group.into(),
     );
     bitmap
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runs(bits: &[u8], len: u32) -> Vec<(u32, u32)> {
+        let mut runs = Vec::new();
+        zero_runs(bits, len, |start, len| runs.push((start, len)));
+        runs
+    }
+
+    #[test]
+    fn free_runs_are_those_of_the_zero_bits() {
+        assert_eq!(runs(&[0b1110_0011, 0, 0xFF, 0x7F], 32), [(2, 3), (8, 8), (31, 1)]);
+        assert_eq!(runs(&[0, 0], 12), [(0, 12)]);
+        assert_eq!(runs(&[0xFF], 8), []);
+        assert_eq!(runs(&[], 8), []);
+    }
 }
