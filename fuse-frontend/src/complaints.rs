@@ -1,10 +1,12 @@
 //! Log lines about damage and device errors, bounded.
 //!
-//! A damaged or hostile image can make every request fail. Each inode is
-//! complained about once for each class of failure, and never more than
-//! [`LINES_PER_MINUTE`] lines are written, so that an image cannot fill a log.
+//! A damaged or hostile image can make every request fail. Each problem is
+//! written down once (the same inode can be met by its own number and by its
+//! directory's, so the words count, not the request), and never more than
+//! [`LINES_PER_MINUTE`] lines, so that an image cannot fill a log.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use fs_core::{Error, ErrorKind};
@@ -25,15 +27,10 @@ pub(crate) struct Complaints {
 
 #[derive(Debug)]
 struct State {
-    seen: HashSet<(u64, Class)>,
+    /// Hashes of messages.
+    seen: HashSet<u64>,
     minute_start: Instant,
     lines: u32,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Class {
-    Damage,
-    Device,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,22 +51,25 @@ impl Complaints {
         }
     }
 
-    /// Logs `error`, met while serving the node, if it is news.
-    pub(crate) fn report(&self, nodeid: u64, error: &Error) {
-        let Some(class) = class_of(error) else {
+    /// Logs `error` if the device or its content is at fault and it is news.
+    pub(crate) fn report(&self, error: &Error) {
+        if !matches!(error.kind(), ErrorKind::Corrupt(_) | ErrorKind::Device) {
             return;
-        };
-        match self.judge(nodeid, class, Instant::now()) {
-            Verdict::Write => tracing::warn!(nodeid, "{error}"),
+        }
+        let message = error.to_string();
+        match self.judge(&message, Instant::now()) {
+            Verdict::Write => tracing::warn!("{message}"),
             Verdict::WriteAsLast => {
-                tracing::warn!(nodeid, "{error}");
+                tracing::warn!("{message}");
                 tracing::warn!("too many problems: no more are logged for a minute");
             }
             Verdict::Hush => {}
         }
     }
 
-    fn judge(&self, nodeid: u64, class: Class, now: Instant) -> Verdict {
+    fn judge(&self, message: &str, now: Instant) -> Verdict {
+        let mut hasher = DefaultHasher::new();
+        message.hash(&mut hasher);
         let mut state = self.state.lock();
         if now.saturating_duration_since(state.minute_start) >= MINUTE {
             state.minute_start = now;
@@ -81,7 +81,7 @@ impl Complaints {
         if state.seen.len() >= REMEMBERED_MAX {
             state.seen.clear();
         }
-        if !state.seen.insert((nodeid, class)) {
+        if !state.seen.insert(hasher.finish()) {
             return Verdict::Hush;
         }
         state.lines += 1;
@@ -93,26 +93,17 @@ impl Complaints {
     }
 }
 
-fn class_of(error: &Error) -> Option<Class> {
-    match error.kind() {
-        ErrorKind::Corrupt(_) => Some(Class::Damage),
-        ErrorKind::Device => Some(Class::Device),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn once_for_each_inode_and_class() {
+    fn each_problem_once() {
         let complaints = Complaints::new();
         let now = Instant::now();
-        assert_eq!(complaints.judge(12, Class::Damage, now), Verdict::Write);
-        assert_eq!(complaints.judge(12, Class::Damage, now), Verdict::Hush);
-        assert_eq!(complaints.judge(12, Class::Device, now), Verdict::Write);
-        assert_eq!(complaints.judge(13, Class::Damage, now), Verdict::Write);
+        assert_eq!(complaints.judge("inode 12", now), Verdict::Write);
+        assert_eq!(complaints.judge("inode 12", now), Verdict::Hush);
+        assert_eq!(complaints.judge("inode 13", now), Verdict::Write);
     }
 
     #[test]
@@ -120,22 +111,18 @@ mod tests {
         let complaints = Complaints::new();
         let now = Instant::now();
         let written = (0..100_000)
-            .filter(|&node| complaints.judge(node, Class::Damage, now) != Verdict::Hush)
+            .filter(|node| complaints.judge(&format!("inode {node}"), now) != Verdict::Hush)
             .count();
         assert_eq!(written, LINES_PER_MINUTE as usize);
-        let later = now + MINUTE;
-        assert_eq!(
-            complaints.judge(200_000, Class::Damage, later),
-            Verdict::Write
-        );
+        assert_eq!(complaints.judge("later", now + MINUTE), Verdict::Write);
     }
 
     #[test]
     fn memory_is_bounded() {
         let complaints = Complaints::new();
         let start = Instant::now();
-        for node in 0..20_000u64 {
-            complaints.judge(node, Class::Damage, start + MINUTE * (node as u32));
+        for node in 0..20_000 {
+            complaints.judge(&format!("inode {node}"), start + MINUTE * node);
         }
         assert!(complaints.state.lock().seen.len() <= REMEMBERED_MAX);
     }

@@ -84,8 +84,7 @@ fn about(server: &Server, directory: &Inode, entry: &DirEntry<'_>) -> EntryOut {
     match result {
         Ok(entry_out) => entry_out,
         Err(Failure::Volume(error)) => {
-            let nodeid = crate::node::node_of(entry.inode);
-            server.complaints.report(nodeid, &error);
+            server.complaints.report(&error);
             EntryOut::default()
         }
         Err(Failure::Refused(_)) => EntryOut::default(),

@@ -3,15 +3,17 @@
 //! fuser mounts, shakes hands with the kernel and unmounts. Its session stays
 //! alive until our loops have ended, because dropping it unmounts.
 
-use std::os::fd::AsFd;
+use std::fs::OpenOptions;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
 use fs_core::Volume;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::thread::{CapabilitySet, capabilities};
 
-use crate::channel::Channel;
+use crate::channel::{Channel, FUSE_DEVICE};
 use crate::error::{Error, Result};
 use crate::negotiate::Negotiator;
 use crate::options::MountOptions;
@@ -40,6 +42,7 @@ impl Session {
     /// if the system has no FUSE for us, [`Error::Mount`] if it refuses.
     pub fn mount(volume: Arc<Volume>, options: &MountOptions) -> Result<Self> {
         let mountpoint = check_mountpoint(&options.mountpoint)?;
+        check_device()?;
         let (negotiator, agreed) = Negotiator::new(options);
         let config = options.to_fuser(is_privileged());
         let fuser = fuser::Session::new(negotiator, &mountpoint, &config).map_err(|source| {
@@ -70,7 +73,14 @@ impl Session {
     /// longer mounted.
     pub fn serve(self) -> Result<()> {
         let outcome = self.run_workers();
-        self.unmounter().remove_dead_mount();
+        let unmounter = self.unmounter();
+        if is_disconnected(self.fuser.as_fd()) {
+            // Dropped, fuser 0.18 would unmount by path once more (it takes
+            // POLLERR for "still mounted"), and what is mounted there by now
+            // may be someone else's. The price is one open descriptor.
+            std::mem::forget(self.fuser);
+            unmounter.remove_dead_mount();
+        }
         outcome
     }
 
@@ -121,9 +131,28 @@ impl Session {
     }
 }
 
+/// Whether the kernel has ended the connection: unmounted or aborted.
+fn is_disconnected(fd: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];
+    let zero = Timespec::default();
+    match rustix::event::poll(&mut fds, Some(&zero)) {
+        Ok(_) => fds.iter().any(|fd| fd.revents().contains(PollFlags::ERR)),
+        Err(_) => false,
+    }
+}
+
 /// Whether mount(2) can be expected to work without fusermount3.
 fn is_privileged() -> bool {
     capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
+}
+
+/// Says so in time if the device is missing or not for us.
+fn check_device() -> Result<()> {
+    let opened = OpenOptions::new().read(true).write(true).open(FUSE_DEVICE);
+    opened.map(drop).map_err(|source| Error::Device {
+        operation: "open",
+        source,
+    })
 }
 
 /// The absolute path of an existing directory.

@@ -73,7 +73,7 @@ impl<'s> Worker<'s> {
             Ok(reply) => reply,
             Err(failure) => {
                 if let Failure::Volume(error) = &failure {
-                    self.server.complaints.report(header.nodeid, error);
+                    self.server.complaints.report(error);
                 }
                 self.fail(header, failure.errno());
                 return None;
