@@ -1,1 +1,53 @@
-//! Placeholder
+//! The kernel's FUSE protocol over `fs-core`: a volume, mounted for reading.
+//!
+//! ```text
+//! session ── options, negotiate ── fuser: mount, INIT, unmount
+//!    |
+//! worker  ── channel ── /dev/fuse, one descriptor a thread
+//!    |
+//! dispatch ── requests (bytes -> values)   replies (values -> bytes)
+//!    |
+//! namespace, attributes, listing, data, xattrs, ioctls ── fs-core
+//! ```
+//!
+//! A volume open for reading never changes, so the kernel may keep everything
+//! it has seen and is asked to open files without asking. File content goes to
+//! the kernel straight from the image's mapping.
+//!
+//! Nothing here grows without bound: a thread owns its buffers, a request has
+//! a largest size, tables have fixed sizes.
+
+mod attributes;
+mod channel;
+mod complaints;
+mod control;
+mod data;
+mod dispatch;
+mod error;
+mod failure;
+mod gate;
+mod gather;
+mod ioctls;
+mod listing;
+mod namespace;
+mod negotiate;
+mod node;
+mod options;
+mod presentation;
+mod read_ahead;
+mod replies;
+mod requests;
+mod scratch;
+mod server;
+mod session;
+mod sys;
+mod unmounter;
+mod wire;
+mod worker;
+mod xattrs;
+
+pub use control::server_pid;
+pub use error::{Error, Result};
+pub use options::{Access, MountOptions, THREADS_MIN};
+pub use session::Session;
+pub use unmounter::Unmounter;

@@ -1,0 +1,115 @@
+//! READ, LSEEK, BMAP.
+
+use fs_core::{ExtentState, FileBlock, FileType, Inode, SeekTarget, Segment};
+use rustix::io::Errno;
+
+use crate::failure::Failure;
+use crate::gather::Gather;
+use crate::negotiate::REQUEST_BYTES_MAX;
+use crate::replies::{Pieces, Reply};
+use crate::scratch::Scratch;
+use crate::server::Server;
+use crate::wire::{BmapIn, BmapOut, LseekIn, LseekOut, ReadIn, whence};
+
+pub(crate) fn read<'w>(
+    server: &'w Server,
+    nodeid: u64,
+    arguments: &ReadIn,
+    scratch: &'w mut Scratch,
+) -> Result<Reply<'w>, Failure> {
+    let size = usize::try_from(arguments.size).map_err(|_| Errno::INVAL)?;
+    if size > REQUEST_BYTES_MAX {
+        return Err(Errno::INVAL.into());
+    }
+    let file = server.inode(nodeid)?;
+    if file.file_type() == FileType::Directory {
+        return Err(Errno::ISDIR.into());
+    }
+    announce(server, &file, arguments, &mut scratch.segments);
+    scratch.segments.clear();
+    server.volume.read_plan(
+        &file,
+        arguments.offset,
+        u64::from(arguments.size),
+        &mut scratch.segments,
+    )?;
+    let pieces = Pieces::reusing(std::mem::take(&mut scratch.pieces));
+    let gather = Gather::new(
+        server.volume.device().as_ref(),
+        pieces,
+        scratch.data.bytes_mut(),
+        size,
+    );
+    Ok(Reply::Pieces(gather.collect(&scratch.segments)?))
+}
+
+/// Tells the device what a sequential reader will want next. A hint: errors
+/// will come again with the read itself.
+fn announce(server: &Server, file: &Inode, arguments: &ReadIn, segments: &mut Vec<Segment>) {
+    let len = u64::from(arguments.size);
+    let note = server.read_ahead.note(file.number(), arguments.offset, len);
+    let Some((offset, len)) = note else {
+        return;
+    };
+    segments.clear();
+    if server
+        .volume
+        .read_plan(file, offset, len, segments)
+        .is_err()
+    {
+        return;
+    }
+    for segment in segments.iter() {
+        if let Segment::Device { offset, len_bytes } = segment {
+            server.volume.device().prefetch(*offset, *len_bytes);
+        }
+    }
+}
+
+pub(crate) fn lseek(
+    server: &Server,
+    nodeid: u64,
+    arguments: &LseekIn,
+) -> Result<Reply<'static>, Failure> {
+    let target = match arguments.whence {
+        whence::SEEK_DATA => SeekTarget::Data,
+        whence::SEEK_HOLE => SeekTarget::Hole,
+        _ => return Err(Errno::INVAL.into()),
+    };
+    let file = server.inode(nodeid)?;
+    let offset = server.volume.seek(&file, arguments.offset, target)?;
+    Ok(Reply::Lseek(LseekOut { offset }))
+}
+
+/// Where a block of a file lies on the device, in blocks of the size asked in.
+/// (Only a mount with a block device as its source is asked.)
+pub(crate) fn bmap(
+    server: &Server,
+    nodeid: u64,
+    arguments: &BmapIn,
+) -> Result<Reply<'static>, Failure> {
+    let file = server.inode(nodeid)?;
+    let asked_bytes = u64::from(arguments.blocksize);
+    let block_bytes = u64::from(server.volume.superblock().block_bytes);
+    if asked_bytes == 0 || block_bytes == 0 {
+        return Err(Errno::INVAL.into());
+    }
+    let offset = arguments
+        .block
+        .checked_mul(asked_bytes)
+        .ok_or(Errno::INVAL)?;
+    let block = FileBlock(offset / block_bytes);
+    let extent = server.volume.map(&file, block)?;
+    let block = match extent.state {
+        ExtentState::Written(start) => block
+            .0
+            .checked_sub(extent.file_block.0)
+            .and_then(|skipped| start.0.checked_add(skipped))
+            .and_then(|device_block| device_block.checked_mul(block_bytes))
+            .and_then(|bytes| bytes.checked_add(offset % block_bytes))
+            .map(|bytes| bytes / asked_bytes)
+            .ok_or(Errno::OVERFLOW)?,
+        ExtentState::Hole | ExtentState::Unwritten(_) => 0,
+    };
+    Ok(Reply::Bmap(BmapOut { block }))
+}

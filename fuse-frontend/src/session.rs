@@ -1,0 +1,189 @@
+//! A mount and its service.
+//!
+//! fuser mounts, shakes hands with the kernel and unmounts. Its session stays
+//! alive until our loops have ended, because dropping it unmounts.
+
+use std::fs::OpenOptions;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use fs_core::Volume;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::thread::{CapabilitySet, capabilities};
+
+use crate::channel::{Channel, FUSE_DEVICE};
+use crate::error::{Error, Result};
+use crate::negotiate::Negotiator;
+use crate::options::MountOptions;
+use crate::server::Server;
+use crate::unmounter::Unmounter;
+use crate::worker::Worker;
+
+/// A mounted volume, not yet or just being served.
+///
+/// Between [`mount`](Self::mount) and [`serve`](Self::serve) there are no
+/// threads, so that a process may fork in between; users of the mount wait.
+/// Dropping a session that was never served unmounts it.
+#[derive(Debug)]
+pub struct Session {
+    fuser: fuser::Session<Negotiator>,
+    server: Server,
+    mountpoint: PathBuf,
+    thread_count: usize,
+}
+
+impl Session {
+    /// Mounts a volume.
+    ///
+    /// # Errors
+    /// [`Error::Mountpoint`] if there is no such directory, [`Error::Device`]
+    /// if the system has no FUSE for us, [`Error::Mount`] if it refuses.
+    pub fn mount(volume: Arc<Volume>, options: &MountOptions) -> Result<Self> {
+        let mountpoint = check_mountpoint(&options.mountpoint)?;
+        check_device()?;
+        let (negotiator, agreed) = Negotiator::new(options);
+        let config = options.to_fuser(is_privileged());
+        let fuser = fuser::Session::new(negotiator, &mountpoint, &config).map_err(|source| {
+            Error::Mount {
+                mountpoint: options.mountpoint.clone(),
+                source: tidy(source),
+            }
+        })?;
+        let agreed = agreed.get().copied().unwrap_or_default();
+        tracing::debug!(?agreed, "mounted");
+        Ok(Self {
+            fuser,
+            server: Server::new(volume, options, agreed),
+            mountpoint,
+            thread_count: options.thread_count(),
+        })
+    }
+
+    /// A handle to unmount by, from a signal handler's thread for instance.
+    pub fn unmounter(&self) -> Unmounter {
+        Unmounter::new(self.mountpoint.clone())
+    }
+
+    /// Serves requests until the file system is unmounted, by whomever.
+    ///
+    /// # Errors
+    /// [`Error::Thread`] and [`Error::Device`]; the file system is then no
+    /// longer mounted.
+    pub fn serve(self) -> Result<()> {
+        let outcome = self.run_workers();
+        let unmounter = self.unmounter();
+        if is_disconnected(self.fuser.as_fd()) {
+            // Dropped, fuser 0.18 would unmount by path once more (it takes
+            // POLLERR for "still mounted"), and what is mounted there by now
+            // may be someone else's. The price is one open descriptor.
+            std::mem::forget(self.fuser);
+            unmounter.remove_dead_mount();
+        }
+        outcome
+    }
+
+    fn run_workers(&self) -> Result<()> {
+        let channels = (0..self.thread_count)
+            .map(|_| Channel::beside(self.fuser.as_fd()))
+            .collect::<Result<Vec<_>>>()?;
+        thread::scope(|scope| {
+            let workers = channels
+                .into_iter()
+                .enumerate()
+                .map(|(index, channel)| {
+                    thread::Builder::new()
+                        .name(format!("extmap-{index}"))
+                        .spawn_scoped(scope, || self.run_worker(channel))
+                        .map_err(|source| {
+                            // The others would go on without an end.
+                            self.give_up();
+                            Error::Thread(source)
+                        })
+                })
+                .collect::<Result<Vec<_>>>()?;
+            let mut outcome = Ok(());
+            for worker in workers {
+                let result = worker.join().unwrap_or_else(|_| {
+                    self.give_up();
+                    Err(Error::Thread(std::io::Error::other("a thread panicked")))
+                });
+                outcome = outcome.and(result);
+            }
+            outcome
+        })
+    }
+
+    fn run_worker(&self, channel: Channel) -> Result<()> {
+        let result = Worker::new(&self.server, channel).and_then(Worker::run);
+        if result.is_err() {
+            self.give_up();
+        }
+        result
+    }
+
+    /// Unmounts because a thread cannot go on.
+    fn give_up(&self) {
+        if let Err(error) = self.unmounter().unmount() {
+            tracing::error!("{error}");
+        }
+    }
+}
+
+/// Whether the kernel has ended the connection: unmounted or aborted.
+fn is_disconnected(fd: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];
+    let zero = Timespec::default();
+    match rustix::event::poll(&mut fds, Some(&zero)) {
+        Ok(_) => fds.iter().any(|fd| fd.revents().contains(PollFlags::ERR)),
+        Err(_) => false,
+    }
+}
+
+/// Whether mount(2) can be expected to work without fusermount3.
+fn is_privileged() -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
+}
+
+/// Says so in time if the device is missing or not for us.
+fn check_device() -> Result<()> {
+    let opened = OpenOptions::new().read(true).write(true).open(FUSE_DEVICE);
+    opened.map(drop).map_err(|source| Error::Device {
+        operation: "open",
+        source,
+    })
+}
+
+/// The absolute path of an existing directory.
+fn check_mountpoint(path: &Path) -> Result<PathBuf> {
+    let problem = |problem: String| Error::Mountpoint {
+        mountpoint: path.to_owned(),
+        problem,
+    };
+    let absolute = path
+        .canonicalize()
+        .map_err(|error| match error.raw_os_error() {
+            Some(libc::ENOTCONN) => problem(
+                "a server died here; unmount it first (fusermount3 -u, or umount as root)".into(),
+            ),
+            _ => problem(error.to_string()),
+        })?;
+    if !absolute.is_dir() {
+        return Err(problem("not a directory".into()));
+    }
+    Ok(absolute)
+}
+
+/// Makes one line of what fusermount3 wrote.
+fn tidy(error: std::io::Error) -> std::io::Error {
+    if error.raw_os_error().is_some() {
+        return error;
+    }
+    let text = error.to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    match lines.next() {
+        Some(line) => std::io::Error::new(error.kind(), line.to_owned()),
+        None => error,
+    }
+}

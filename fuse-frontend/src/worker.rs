@@ -1,0 +1,123 @@
+//! One thread: read a request, answer it, again.
+
+use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use rustix::io::Errno;
+
+use crate::channel::{Channel, MESSAGE_BYTES_MAX};
+use crate::dispatch;
+use crate::error::{Error, Result};
+use crate::failure::Failure;
+use crate::replies::{self, Sent};
+use crate::requests::{Malformed, Message};
+use crate::scratch::{PageBuffer, Scratch};
+use crate::server::Server;
+use crate::sys::Piece;
+use crate::wire::InHeader;
+
+/// A thread's state.
+pub(crate) struct Worker<'s> {
+    server: &'s Server,
+    channel: Channel,
+    scratch: Scratch,
+}
+
+impl<'s> Worker<'s> {
+    /// A worker on a channel of its own.
+    pub(crate) fn new(server: &'s Server, channel: Channel) -> Result<Self> {
+        Ok(Self {
+            server,
+            channel,
+            scratch: Scratch::new().ok_or_else(out_of_memory)?,
+        })
+    }
+
+    /// Serves until the file system is unmounted.
+    pub(crate) fn run(mut self) -> Result<()> {
+        let mut buffer = PageBuffer::new(MESSAGE_BYTES_MAX).ok_or_else(out_of_memory)?;
+        while let Some(bytes) = self.channel.receive(buffer.bytes_mut())? {
+            match Message::parse(bytes) {
+                Ok(message) => self.serve(&message),
+                Err(Malformed::Header) => {
+                    tracing::error!("{} bytes from the kernel are no request", bytes.len());
+                }
+                Err(Malformed::Length { unique }) => self.refuse(unique, Errno::IO),
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers one request. A panic, which would be a bug, costs that request
+    /// only: other users of the mount go on.
+    fn serve(&mut self, message: &Message<'_>) {
+        let header = message.header;
+        match catch_unwind(AssertUnwindSafe(|| self.answer(message))) {
+            Ok(Some(spare)) => self.scratch.pieces = spare,
+            Ok(None) => {}
+            Err(_) => {
+                tracing::error!(
+                    opcode = header.opcode,
+                    nodeid = header.nodeid,
+                    "a request was given up: this is a bug in extmap"
+                );
+                self.refuse(header.unique, Errno::IO);
+            }
+        }
+    }
+
+    /// Answers; returns the memory of the list of pieces if it was lent.
+    fn answer(&mut self, message: &Message<'_>) -> Option<Vec<Piece<'static>>> {
+        let header = message.header;
+        let reply = match dispatch::answer(self.server, message, &mut self.scratch) {
+            Ok(reply) => reply,
+            Err(failure) => {
+                if let Failure::Volume(error) = &failure {
+                    self.server.complaints.report(error);
+                }
+                self.fail(header, failure.errno());
+                return None;
+            }
+        };
+        let Sent { outcome, spare } = replies::send(self.channel.as_fd(), header.unique, reply);
+        if let Err(error) = outcome {
+            self.not_sent(header, &error);
+        }
+        spare
+    }
+
+    fn fail(&self, header: &InHeader, errno: Errno) {
+        if !crate::requests::expects_reply(header.opcode) {
+            return;
+        }
+        self.refuse(header.unique, errno);
+    }
+
+    /// Sends an error; that it cannot be sent means that nobody waits for it.
+    fn refuse(&self, unique: u64, errno: Errno) {
+        if let Err(error) = replies::send_error(self.channel.as_fd(), unique, errno) {
+            tracing::debug!(unique, "error reply not taken: {error}");
+        }
+    }
+
+    fn not_sent(&self, header: &InHeader, error: &std::io::Error) {
+        match Errno::from_io_error(error) {
+            // Interrupted or unmounted meanwhile: nobody waits any more.
+            Some(Errno::NOENT | Errno::NODEV) => {}
+            errno => {
+                // EFAULT: the image was cut short under its mapping.
+                tracing::warn!(
+                    opcode = header.opcode,
+                    nodeid = header.nodeid,
+                    truncated = errno == Some(Errno::FAULT),
+                    "reply refused by the kernel: {error}"
+                );
+                self.refuse(header.unique, Errno::IO);
+            }
+        }
+    }
+}
+
+fn out_of_memory() -> Error {
+    Error::Thread(std::io::ErrorKind::OutOfMemory.into())
+}

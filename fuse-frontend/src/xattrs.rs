@@ -1,0 +1,90 @@
+//! GETXATTR and LISTXATTR.
+
+use std::borrow::Cow;
+
+use rustix::io::Errno;
+
+use crate::failure::Failure;
+use crate::replies::Reply;
+use crate::server::Server;
+use crate::wire::GetxattrOut;
+
+/// Largest value and largest list Linux passes on (`XATTR_SIZE_MAX`,
+/// `XATTR_LIST_MAX`), in bytes.
+const XATTR_BYTES_MAX: usize = 64 << 10;
+
+/// Attributes of this kind exist for the superuser only.
+const TRUSTED: &[u8] = b"trusted.";
+
+pub(crate) fn get(
+    server: &Server,
+    nodeid: u64,
+    size: u32,
+    name: &[u8],
+) -> Result<Reply<'static>, Failure> {
+    let inode = server.inode(nodeid)?;
+    let value = server.volume.xattr(&inode, name)?;
+    sized(Cow::Owned(value), size)
+}
+
+/// All names, each with its NUL.
+pub(crate) fn list<'w>(
+    server: &Server,
+    nodeid: u64,
+    uid: u32,
+    size: u32,
+    buffer: &'w mut Vec<u8>,
+) -> Result<Reply<'w>, Failure> {
+    let inode = server.inode(nodeid)?;
+    buffer.clear();
+    for name in server.volume.xattr_names(&inode)? {
+        if uid != 0 && name.starts_with(TRUSTED) {
+            continue;
+        }
+        buffer.extend_from_slice(&name);
+        buffer.push(0);
+    }
+    sized(Cow::Borrowed(buffer), size)
+}
+
+/// The bytes, or their number if `size` is 0, or the refusal if they are more.
+fn sized(bytes: Cow<'_, [u8]>, size: u32) -> Result<Reply<'_>, Failure> {
+    let len = u32::try_from(bytes.len()).map_err(|_| Errno::TOOBIG)?;
+    if bytes.len() > XATTR_BYTES_MAX {
+        return Err(Errno::TOOBIG.into());
+    }
+    if size == 0 {
+        return Ok(Reply::XattrSize(GetxattrOut {
+            size: len,
+            padding: 0,
+        }));
+    }
+    if len > size {
+        return Err(Errno::RANGE.into());
+    }
+    Ok(Reply::Bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn errno(result: Result<Reply<'_>, Failure>) -> Errno {
+        result.unwrap_err().errno()
+    }
+
+    #[test]
+    fn sizes() {
+        let value = [1u8, 2, 3];
+        let size = sized(Cow::Borrowed(&value), 0).unwrap();
+        assert!(matches!(
+            size,
+            Reply::XattrSize(GetxattrOut { size: 3, .. })
+        ));
+        let bytes = sized(Cow::Borrowed(&value), 3).unwrap();
+        assert!(matches!(bytes, Reply::Bytes(b) if b.as_ref() == value));
+        assert_eq!(errno(sized(Cow::Borrowed(&value), 2)), Errno::RANGE);
+        let huge = vec![0; XATTR_BYTES_MAX + 1];
+        assert_eq!(errno(sized(Cow::Owned(huge), 0)), Errno::TOOBIG);
+    }
+}
