@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use fs_core::{
-    ExtentState, FileBlock, FileType, Inode, InodeFlags, InodeNumber, MappedExtent, Volume,
+    ErrorKind, ExtentState, FileBlock, FileType, Inode, InodeNumber, MappedExtent, Volume,
 };
 
 /// A directory entry that outlives the visit.
@@ -43,13 +43,14 @@ pub(crate) fn sorted_entries(
     Ok(entries)
 }
 
-/// True if the content lies in the inode itself, not in blocks.
-pub(crate) fn is_inline(inode: &Inode) -> bool {
-    let flags = inode.flags();
-    flags.contains(InodeFlags::INLINE_DATA)
-        || (inode.file_type() == FileType::Symlink
-            && inode.size_bytes() < 60
-            && !flags.contains(InodeFlags::EXTENTS))
+/// True if the content lies in the inode itself, not in blocks: inline data,
+/// or the target of a short symbolic link.
+pub(crate) fn is_inline(volume: &Volume, inode: &Inode) -> bool {
+    let has_no_map = || {
+        let answer = volume.map(inode, FileBlock(0));
+        answer.is_err_and(|error| matches!(error.kind(), ErrorKind::InvalidInput(_)))
+    };
+    inode.has_inline_data() || (inode.file_type() == FileType::Symlink && has_no_map())
 }
 
 /// True if the type has content of its own.

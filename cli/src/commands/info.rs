@@ -15,13 +15,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
 use fs_core::{GroupNumber, Volume};
 use serde_json::{Value, json};
 
 use self::fields::Fields;
 use self::groups::Group;
-use self::layout::Layout;
 use crate::failure::{CommandResult, complain};
 use crate::image::ImageArgs;
 use crate::output::Output;
@@ -46,10 +44,17 @@ pub(crate) struct InfoArgs {
 /// Runs `extmap info`.
 pub(crate) fn run(args: &InfoArgs) -> CommandResult {
     let volume = args.image_args.open_as_it_lies(&args.image)?;
-    let place = || args.image.display().to_string();
     let superblock = superblock::fields(volume.superblock());
-    let journal = journal::fields(&volume).with_context(place)?;
     let mut reader = GroupReader::new(&volume, &args.image, args.header_only);
+    let journal = match volume.journal() {
+        Ok(Some(journal)) => journal::fields(volume.superblock(), &journal),
+        Ok(None) => Fields::default(),
+        // A damaged journal is no reason to say nothing of the rest.
+        Err(error) => {
+            reader.complain(&error);
+            Fields::default()
+        }
+    };
     let out = Output::open()?;
     if args.json {
         print_json(superblock, journal, &mut reader, out)?;
@@ -72,7 +77,7 @@ fn print_text(
         out.write_all(b"\n")?;
     }
     while let Some(group) = reader.next() {
-        out.write_all(group.text(&reader.layout).as_bytes())?;
+        out.write_all(group.text(reader.volume.superblock()).as_bytes())?;
     }
     Ok(out.finish()?)
 }
@@ -85,7 +90,7 @@ fn print_json(
 ) -> anyhow::Result<()> {
     let mut groups = Vec::new();
     while let Some(group) = reader.next() {
-        groups.push(group.json(&reader.layout));
+        groups.push(group.json(reader.volume.superblock()));
     }
     let mut report = superblock.into_json();
     if !journal.is_empty() {
@@ -104,7 +109,6 @@ fn print_json(
 struct GroupReader<'a> {
     volume: &'a Volume,
     image: &'a Path,
-    layout: Layout,
     next: u32,
     wanted: u32,
     failed: bool,
@@ -116,7 +120,6 @@ impl<'a> GroupReader<'a> {
         Self {
             volume,
             image,
-            layout: Layout::new(volume.superblock(), groups),
             next: 0,
             wanted: if header_only { 0 } else { groups },
             failed: false,

@@ -203,10 +203,11 @@ fn open_session(request: &Request<'_>) -> anyhow::Result<Session> {
     if let Some(namespace) = request.namespace {
         enter_namespace(namespace)?;
     }
-    let place = || request.directory.display().to_string();
-    let mountpoint = request.directory.canonicalize().with_context(place)?;
-    let frontend_options = frontend_options(request, mountpoint);
-    Session::mount(Arc::new(volume), &frontend_options).with_context(place)
+    // The frontend's errors name the directory.
+    Ok(Session::mount(
+        Arc::new(volume),
+        &frontend_options(request),
+    )?)
 }
 
 fn log_recovery(volume: &Volume) {
@@ -235,14 +236,14 @@ fn enter_namespace(path: &Path) -> anyhow::Result<()> {
 }
 
 /// The frontend's options, from ours.
-fn frontend_options(request: &Request<'_>, mountpoint: PathBuf) -> fuse_frontend::MountOptions {
+fn frontend_options(request: &Request<'_>) -> fuse_frontend::MountOptions {
     let options = &request.options;
     let flags = options.flags;
     // fusermount3 refuses both to everyone but root.
     let is_root = rustix::process::geteuid().is_root();
     let trusted = |flag: Option<bool>| is_root && flag.unwrap_or(request.trusting);
     fuse_frontend::MountOptions {
-        mountpoint,
+        mountpoint: request.directory.to_owned(),
         fs_name: options
             .fs_name
             .clone()
@@ -260,13 +261,7 @@ fn frontend_options(request: &Request<'_>, mountpoint: PathBuf) -> fuse_frontend
         suid: trusted(flags.suid),
         dev: trusted(flags.dev),
         exec: flags.exec.unwrap_or(true),
-        atime: flags.atime.unwrap_or(true),
-        diratime: flags.diratime.unwrap_or(true),
-        relatime: flags.relatime,
-        strictatime: flags.strictatime.unwrap_or(false),
-        lazytime: flags.lazytime.unwrap_or(false),
-        sync: flags.sync.unwrap_or(false),
-        dirsync: flags.dirsync.unwrap_or(false),
+        noatime: flags.atime == Some(false),
     }
 }
 

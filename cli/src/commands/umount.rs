@@ -91,7 +91,7 @@ fn find<'a>(table: &'a [Mount], directory: &Path) -> anyhow::Result<&'a Mount> {
 fn open_server(directory: &Path) -> Option<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = openat(CWD, directory, flags, Mode::empty()).ok()?;
-    let pid = fuse_frontend::control::server_pid(root.as_fd()).ok()?;
+    let pid = fuse_frontend::server_pid(root.as_fd()).ok()?;
     let process = pidfd_open(
         Pid::from_raw(i32::try_from(pid).ok()?)?,
         PidfdFlags::empty(),

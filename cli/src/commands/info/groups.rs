@@ -2,15 +2,20 @@
 
 use std::fmt::{self, Display, Write};
 
-use fs_core::{GroupDescriptor, GroupNumber, Volume};
+use fs_core::{
+    BG_BLOCK_UNINIT, BG_INODE_UNINIT, BG_INODE_ZEROED, GroupDescriptor, GroupNumber,
+    IncompatFeatures, RoCompatFeatures, Superblock, Volume,
+};
 use serde_json::{Value, json};
 
-use super::layout::Layout;
+use super::layout::{
+    group_blocks, group_head, has_bitmap_checksums, has_group_checksums, place_of,
+};
 
 const FLAGS: [(u16, &str); 3] = [
-    (1, "INODE_UNINIT"),
-    (2, "BLOCK_UNINIT"),
-    (4, "ITABLE_ZEROED"),
+    (BG_INODE_UNINIT, "INODE_UNINIT"),
+    (BG_BLOCK_UNINIT, "BLOCK_UNINIT"),
+    (BG_INODE_ZEROED, "ITABLE_ZEROED"),
 ];
 
 /// A descriptor and what its bitmaps say.
@@ -57,27 +62,27 @@ impl Group {
     }
 
     /// First and last block of the inode table.
-    fn inode_table(&self, layout: &Layout) -> (u64, u64) {
+    fn inode_table(&self, superblock: &Superblock) -> (u64, u64) {
         let start = self.descriptor.inode_table.0;
-        let len = layout.inode_blocks_per_group;
+        let len = u64::from(superblock.inode_blocks_per_group);
         (start, start.saturating_add(len).saturating_sub(1))
     }
 
     /// The lines dumpe2fs prints.
-    pub(super) fn text(&self, layout: &Layout) -> String {
+    pub(super) fn text(&self, superblock: &Superblock) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
-        let _ = self.write_head(layout, &mut text);
-        let _ = self.write_tables(layout, &mut text);
-        let _ = self.write_free(layout, &mut text);
+        let _ = self.write_head(superblock, &mut text);
+        let _ = self.write_tables(superblock, &mut text);
+        let _ = self.write_free(superblock, &mut text);
         text
     }
 
-    fn write_head(&self, layout: &Layout, text: &mut String) -> fmt::Result {
-        let number = self.descriptor.number.0;
-        let (first, last) = (layout.first_block(number), layout.last_block(number));
-        write!(text, "Group {number}: (Blocks {first}-{last})")?;
-        if layout.group_checksums {
+    fn write_head(&self, superblock: &Superblock, text: &mut String) -> fmt::Result {
+        let number = self.descriptor.number;
+        let blocks = Range(group_blocks(superblock, number));
+        write!(text, "Group {number}: (Blocks {blocks})")?;
+        if has_group_checksums(superblock) {
             write!(text, " csum {:#06x}", self.descriptor.checksum)?;
             let flags = self.flag_names();
             if !flags.is_empty() {
@@ -85,10 +90,10 @@ impl Group {
             }
         }
         text.push('\n');
-        let head = layout.head(number);
-        if let Some(superblock) = head.superblock {
-            let which = if number == 0 { "Primary" } else { "Backup" };
-            write!(text, "  {which} superblock at {superblock}")?;
+        let head = group_head(superblock, number);
+        if let Some(copy) = head.superblock {
+            let which = if number.0 == 0 { "Primary" } else { "Backup" };
+            write!(text, "  {which} superblock at {copy}")?;
         }
         if let Some(descriptors) = head.descriptors {
             write!(text, ", Group descriptors at {}", Range(descriptors))?;
@@ -105,15 +110,15 @@ impl Group {
         Ok(())
     }
 
-    fn write_tables(&self, layout: &Layout, text: &mut String) -> fmt::Result {
+    fn write_tables(&self, superblock: &Superblock, text: &mut String) -> fmt::Result {
         let descriptor = &self.descriptor;
         let place = |block| Place {
-            layout,
-            group: descriptor.number.0,
+            superblock,
+            group: descriptor.number,
             block,
         };
         let checksum = |sum: u32| {
-            let shown = layout.bitmap_checksums;
+            let shown = has_bitmap_checksums(superblock);
             shown
                 .then(|| format!(", csum {sum:#010x}"))
                 .unwrap_or_default()
@@ -132,21 +137,19 @@ impl Group {
             place(descriptor.inode_bitmap.0),
             checksum(descriptor.inode_bitmap_checksum)
         )?;
-        let table = self.inode_table(layout);
+        let table = self.inode_table(superblock);
         writeln!(text, "  Inode table at {}{}", Range(table), place(table.0))
     }
 
-    fn write_free(&self, layout: &Layout, text: &mut String) -> fmt::Result {
+    fn write_free(&self, superblock: &Superblock, text: &mut String) -> fmt::Result {
         let descriptor = &self.descriptor;
+        let features = superblock.features.ro_compat;
+        let bigalloc = features.contains(RoCompatFeatures::BIGALLOC);
         write!(
             text,
             "  {} free {}, {} free inodes, {} directories",
-            descriptor.free_blocks,
-            if layout.bigalloc {
-                "clusters"
-            } else {
-                "blocks"
-            },
+            descriptor.free_clusters,
+            if bigalloc { "clusters" } else { "blocks" },
             descriptor.free_inodes,
             descriptor.used_directories
         )?;
@@ -158,31 +161,31 @@ impl Group {
     }
 
     /// The same as one object.
-    pub(super) fn json(&self, layout: &Layout) -> Value {
+    pub(super) fn json(&self, superblock: &Superblock) -> Value {
         let descriptor = &self.descriptor;
-        let number = descriptor.number.0;
-        let head = layout.head(number);
+        let number = descriptor.number;
+        let head = group_head(superblock, number);
         let mut group = json!({
-            "number": number,
-            "blocks": [layout.first_block(number), layout.last_block(number)],
+            "number": number.0,
+            "blocks": group_blocks(superblock, number),
             "superblock": head.superblock,
             "group_descriptors": head.descriptors.or(head.meta_descriptor.map(|b| (b, b))),
             "reserved_gdt_blocks": head.reserved,
             "block_bitmap": descriptor.block_bitmap.0,
             "inode_bitmap": descriptor.inode_bitmap.0,
-            "inode_table": self.inode_table(layout),
-            "free_blocks": descriptor.free_blocks,
+            "inode_table": self.inode_table(superblock),
+            "free_clusters": descriptor.free_clusters,
             "free_inodes": descriptor.free_inodes,
             "directories": descriptor.used_directories,
             "unused_inodes": descriptor.unused_inodes,
             "free_block_runs": self.free_blocks,
             "free_inode_runs": self.free_inodes,
         });
-        if layout.group_checksums {
+        if has_group_checksums(superblock) {
             group["checksum"] = descriptor.checksum.into();
             group["flags"] = self.flag_names().into();
         }
-        if layout.bitmap_checksums {
+        if has_bitmap_checksums(superblock) {
             group["block_bitmap_checksum"] = descriptor.block_bitmap_checksum.into();
             group["inode_bitmap_checksum"] = descriptor.inode_bitmap_checksum.into();
         }
@@ -222,27 +225,22 @@ impl Display for Runs<'_> {
 /// Where a block lies, seen from its group: ` (+129)`, or ` (bg #0 + 129)` in
 /// another group.
 struct Place<'a> {
-    layout: &'a Layout,
-    group: u32,
+    superblock: &'a Superblock,
+    group: GroupNumber,
     block: u64,
 }
 
 impl Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            layout,
-            group,
-            block,
-        } = *self;
-        let (first, last) = (layout.first_block(group), layout.last_block(group));
-        if (first..=last).contains(&block) {
-            return write!(f, " (+{})", block - first);
+        let (first, last) = group_blocks(self.superblock, self.group);
+        if (first..=last).contains(&self.block) {
+            return write!(f, " (+{})", self.block - first);
         }
-        if !layout.flex_bg {
+        let features = self.superblock.features.incompat;
+        if !features.contains(IncompatFeatures::FLEX_BG) {
             return Ok(());
         }
-        let other = layout.group_of(block);
-        let start = other.saturating_mul(layout.blocks_per_group) + layout.first_data_block;
-        write!(f, " (bg #{other} + {})", block.saturating_sub(start))
+        let (group, offset) = place_of(self.superblock, self.block);
+        write!(f, " (bg #{group} + {offset})")
     }
 }

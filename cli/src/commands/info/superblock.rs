@@ -1,9 +1,10 @@
 //! The superblock's fields, in the words and the order of dumpe2fs 1.47.
 
-use fs_core::Superblock;
+use fs_core::{CompatFeatures, IncompatFeatures, RoCompatFeatures, Superblock};
 use uuid::Uuid;
 
 use super::fields::Fields;
+use super::journal::external_uuid;
 use crate::accounts::{group_name, user_name};
 use crate::escape::escape_name;
 
@@ -19,20 +20,6 @@ pub(super) fn fields(superblock: &Superblock) -> Fields {
     errors(superblock, &mut fields);
     rest(superblock, &mut fields);
     fields
-}
-
-/// The names of all features, as dumpe2fs spells them.
-pub(super) fn feature_names(superblock: &Superblock) -> Vec<String> {
-    let features = &superblock.features;
-    let mut names = features.compat.names();
-    names.extend(features.incompat.names());
-    names.extend(features.ro_compat.names());
-    names
-}
-
-/// True if the file system has the feature of this name.
-pub(super) fn has_feature(superblock: &Superblock, name: &str) -> bool {
-    feature_names(superblock).iter().any(|n| n == name)
 }
 
 fn identity(superblock: &Superblock, fields: &mut Fields) {
@@ -65,7 +52,7 @@ fn identity(superblock: &Superblock, fields: &mut Fields) {
     fields.names(
         "Filesystem features:",
         "features",
-        &feature_names(superblock),
+        &superblock.features.names(),
     );
     flags(superblock.flags, fields);
     fields.names(
@@ -180,14 +167,14 @@ fn counts(superblock: &Superblock, fields: &mut Fields) {
 }
 
 fn geometry(sb: &Superblock, fields: &mut Fields) {
-    let bigalloc = has_feature(sb, "bigalloc");
+    let bigalloc = sb.features.ro_compat.contains(RoCompatFeatures::BIGALLOC);
     fields.number("Block size:", "block_size", sb.block_bytes);
     if bigalloc {
         fields.number("Cluster size:", "cluster_size", sb.cluster_bytes);
     } else {
         fields.number("Fragment size:", "fragment_size", sb.cluster_bytes);
     }
-    if has_feature(sb, "64bit") {
+    if sb.features.incompat.contains(IncompatFeatures::BIT64) {
         fields.number(
             "Group descriptor size:",
             "group_descriptor_size",
@@ -346,9 +333,8 @@ fn reservations(sb: &Superblock, fields: &mut Fields) {
 }
 
 fn journal_and_hash(sb: &Superblock, fields: &mut Fields) {
-    let journal_uuid = Uuid::from_bytes(sb.journal_uuid);
-    if !journal_uuid.is_nil() {
-        fields.text_value("Journal UUID:", "journal_uuid", &journal_uuid.to_string());
+    if let Some(uuid) = external_uuid(sb) {
+        fields.text_value("Journal UUID:", "journal_uuid", &uuid.to_string());
     }
     fields.number_if_set("Journal inode:", "journal_inode", sb.journal_inode);
     let device = sb.journal_device;
@@ -361,7 +347,7 @@ fn journal_and_hash(sb: &Superblock, fields: &mut Fields) {
         );
     }
     fields.number_if_set("First orphan inode:", "first_orphan_inode", sb.first_orphan);
-    if has_feature(sb, "dir_index") || sb.default_hash_version != 0 {
+    if sb.features.compat.contains(CompatFeatures::DIR_INDEX) || sb.default_hash_version != 0 {
         let hash = match sb.default_hash_version {
             0 => "legacy".to_owned(),
             1 => "half_md4".to_owned(),
@@ -379,7 +365,7 @@ fn journal_and_hash(sb: &Superblock, fields: &mut Fields) {
             &seed.to_string(),
         );
     }
-    match sb.jnl_backup_type {
+    match sb.journal_backup_type {
         0 => {}
         1 => fields.text_value("Journal backup:", "journal_backup", "inode blocks"),
         other => {
@@ -482,22 +468,27 @@ fn error_code_name(code: u8) -> String {
 }
 
 fn rest(sb: &Superblock, fields: &mut Fields) {
-    if has_feature(sb, "mmp") {
+    let incompat = sb.features.incompat;
+    if incompat.contains(IncompatFeatures::MMP) {
         fields.number("MMP block number:", "mmp_block", sb.mmp_block);
         fields.number("MMP update interval:", "mmp_interval", sb.mmp_interval);
     }
-    fields.number_if_set("User quota inode:", "user_quota_inode", sb.usr_quota_inode);
+    fields.number_if_set("User quota inode:", "user_quota_inode", sb.user_quota_inode);
     fields.number_if_set(
         "Group quota inode:",
         "group_quota_inode",
-        sb.grp_quota_inode,
+        sb.group_quota_inode,
     );
     fields.number_if_set(
         "Project quota inode:",
         "project_quota_inode",
-        sb.prj_quota_inode,
+        sb.project_quota_inode,
     );
-    if has_feature(sb, "metadata_csum") {
+    if sb
+        .features
+        .ro_compat
+        .contains(RoCompatFeatures::METADATA_CSUM)
+    {
         let kind = match sb.checksum_type {
             1 => "crc32c".to_owned(),
             other => format!("unknown ({other})"),
@@ -505,21 +496,17 @@ fn rest(sb: &Superblock, fields: &mut Fields) {
         fields.text_value("Checksum type:", "checksum_type", &kind);
         fields.hex32("Checksum:", "checksum", sb.checksum);
     }
-    let salt = Uuid::from_bytes(sb.encrypt_pw_salt);
-    if !salt.is_nil() {
-        fields.text_value("Encryption PW Salt:", "encryption_salt", &salt.to_string());
-    }
-    if has_feature(sb, "metadata_csum_seed") {
+    if incompat.contains(IncompatFeatures::CSUM_SEED) {
         fields.hex32("Checksum seed:", "checksum_seed", sb.checksum_seed);
     }
-    if has_feature(sb, "casefold") {
+    if incompat.contains(IncompatFeatures::CASEFOLD) {
         let encoding = match sb.encoding {
             1 => "utf8-12.1".to_owned(),
             other => format!("UNKNOWN_ENCODING_{other}"),
         };
         fields.text_value("Character encoding:", "character_encoding", &encoding);
     }
-    if has_feature(sb, "orphan_file") {
+    if sb.features.compat.contains(CompatFeatures::ORPHAN_FILE) {
         fields.number(
             "Orphan file inode:",
             "orphan_file_inode",
