@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod format;
+mod journal;
 mod types;
 mod volume_stub;
 
