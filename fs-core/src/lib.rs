@@ -8,5 +8,7 @@ mod types;
 mod volume_stub;
 
 pub use error::{Corruption, Error, ErrorKind, Result};
+pub use format::journal::{JournalCompat, JournalIncompat};
+pub use journal::JournalSuperblock;
 pub use types::{FileBlock, FileType, FsBlock, GroupNumber, InodeNumber, Timestamp};
 pub use volume_stub::*;
