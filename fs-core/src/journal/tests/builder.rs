@@ -252,7 +252,7 @@ impl LogBuilder {
     }
 
     pub(super) fn error(&self) -> Error {
-        self.recover().err().expect("recovery succeeded")
+        self.recover().expect_err("recovery succeeded")
     }
 }
 
