@@ -65,7 +65,11 @@ pub(crate) struct BadRecord {
 }
 
 impl BadRecord {
-    pub(crate) fn into_error(self, structure: &dyn std::fmt::Display, block: Option<FsBlock>) -> Error {
+    pub(crate) fn into_error(
+        self,
+        structure: &dyn std::fmt::Display,
+        block: Option<FsBlock>,
+    ) -> Error {
         Error::corrupt(
             format!("directory record at byte {} of {structure}", self.offset),
             block,

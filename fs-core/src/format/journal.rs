@@ -286,6 +286,16 @@ pub(crate) fn commit_checksum(seed: u32, block: &[u8]) -> u32 {
     crc32c_with_gap(seed, block, std::mem::offset_of!(CommitHeader, h_chksum))
 }
 
+/// The same for a commit block of which only the header reached the device:
+/// the rest, zeros when it was written, counts as zeros whatever it is.
+pub(crate) fn commit_checksum_of_header(seed: u32, block: &[u8]) -> u32 {
+    let mut whole = vec![0; block.len()];
+    for (to, from) in whole.iter_mut().zip(block).take(size_of::<CommitHeader>()) {
+        *to = *from;
+    }
+    commit_checksum(seed, &whole)
+}
+
 /// The checksum of a logged block, as it lies in the log, for its tag.
 pub(crate) fn data_checksum(seed: u32, h_sequence: u32, block: &[u8]) -> u32 {
     crc32c_raw(crc32c_raw(seed, &h_sequence.to_be_bytes()), block)

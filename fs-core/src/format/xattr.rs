@@ -148,7 +148,10 @@ pub(crate) fn block_entries<'a>(
 }
 
 /// The checked entries in the tail of an inode; none without the magic number.
-pub(crate) fn inode_entries<'a>(structure: &dyn std::fmt::Display, area: &'a [u8]) -> Result<Vec<Entry<'a>>> {
+pub(crate) fn inode_entries<'a>(
+    structure: &dyn std::fmt::Display,
+    area: &'a [u8],
+) -> Result<Vec<Entry<'a>>> {
     match U32::ref_from_prefix(area) {
         Ok((magic, _)) if magic.get() == MAGIC => entries(structure, None, area, 4, 4),
         _ => Ok(Vec::new()),

@@ -7,7 +7,7 @@
 //!
 //! Where not even the first fast commit is good, Linux refuses the volume until
 //! it is repaired. Such a commit was never acknowledged to anyone: it is left
-//! out here like any later one that is not good.
+//! out here like any later one that is not good (which Linux leaves out too).
 
 use std::ops::Range;
 
@@ -85,6 +85,7 @@ pub(super) struct FastCommits {
 pub(super) fn scan(log: &Log<'_>, area: Range<u32>, tid: Tid) -> Result<FastCommits> {
     let mut scanner = Scanner {
         tid,
+        has_begun: false,
         inode_bytes: usize::try_from(log.location.inode_bytes).unwrap_or(usize::MAX),
         crc: 0,
         open: Vec::new(),
@@ -140,6 +141,8 @@ impl<'a> Record<'a> {
 
 struct Scanner {
     tid: Tid,
+    /// There is a HEAD of this transaction.
+    has_begun: bool,
     inode_bytes: usize,
     /// Of everything since the last TAIL.
     crc: u32,
@@ -179,6 +182,7 @@ impl Scanner {
                     let what = format!("fast commit feature {unknown:#x}");
                     return Err(ErrorKind::Unsupported(what).into());
                 }
+                self.has_begun = true;
             }
             FastCommitTag::Tail => return Ok(self.tail(record)),
             FastCommitTag::Pad => {}

@@ -52,8 +52,7 @@ impl RevokeTable {
     }
 }
 
-/// The block numbers in a revoke block. Ones that can't be on the device void
-/// nothing and are left out.
+/// The block numbers in a revoke block.
 fn records<'a>(
     log: &Log<'_>,
     block: &'a [u8],
@@ -74,11 +73,9 @@ fn records<'a>(
         ));
     };
     let record_bytes = if log.is_64bit { 8 } else { 4 };
-    let limit = log.location.target_limit();
     Ok(used
         .get(size_of::<RevokeHeader>()..)
         .unwrap_or(&[])
         .chunks_exact(record_bytes)
-        .map(|record| FsBlock(record.iter().fold(0, |n, &byte| n << 8 | u64::from(byte))))
-        .filter(move |target| target.0 < limit))
+        .map(|record| FsBlock(record.iter().fold(0, |n, &byte| n << 8 | u64::from(byte)))))
 }

@@ -20,6 +20,9 @@
 //! transaction, so a bad checksum is an interruption; with checksum v1 it is
 //! corruption nevertheless if a commit block of the next transaction follows,
 //! as that one began when this one was on the device.
+//!
+//! A commit block is one sector of meaning in a block of zeros. If only that
+//! sector was written, it is good: its checksum holds with zeros after it.
 
 use zerocopy::FromBytes;
 
@@ -30,7 +33,7 @@ use super::tid::Tid;
 use crate::error::{Error, Result};
 use crate::format::journal::{
     BlockType, CommitHeader, JBD2_CRC32_CHKSUM, JBD2_CRC32_CHKSUM_SIZE, JournalHeader,
-    commit_checksum, crc32_be,
+    commit_checksum, commit_checksum_of_header, crc32_be,
 };
 use crate::types::FsBlock;
 
@@ -238,7 +241,8 @@ impl Scanner<'_> {
             }
             Checksums::V2 { seed } | Checksums::V3 { seed } => {
                 let computed = commit_checksum(seed, block);
-                (computed, stored == computed)
+                let is_torn = || stored == commit_checksum_of_header(seed, block);
+                (computed, stored == computed || is_torn())
             }
         };
         if matches {

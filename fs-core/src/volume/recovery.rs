@@ -45,6 +45,14 @@ pub(super) fn recover(
     let replay = replay(&store).map_err(|error| {
         error.context("the journal cannot be replayed (norecovery shows the device as it lies)")
     })?;
+    tracing::info!(
+        "journal: {} transactions {:?}, {} blocks, {} revoked, {} fast commits",
+        replay.transactions,
+        replay.tids,
+        replay.blocks.len(),
+        replay.revoked_blocks,
+        replay.fast_commit_count
+    );
     report.transactions_replayed = replay.transactions;
     report.blocks_replayed = replay.blocks.len() as u64;
     report.fast_commits_replayed = replay.fast_commit_count;

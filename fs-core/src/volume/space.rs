@@ -276,7 +276,10 @@ mod tests {
 
     #[test]
     fn free_runs_are_those_of_the_zero_bits() {
-        assert_eq!(runs(&[0b1110_0011, 0, 0xFF, 0x7F], 32), [(2, 3), (8, 8), (31, 1)]);
+        assert_eq!(
+            runs(&[0b1110_0011, 0, 0xFF, 0x7F], 32),
+            [(2, 3), (8, 8), (31, 1)]
+        );
         assert_eq!(runs(&[0, 0], 12), [(0, 12)]);
         assert_eq!(runs(&[0xFF], 8), []);
         assert_eq!(runs(&[], 8), []);
