@@ -127,9 +127,14 @@ impl Inode {
         self.size_bytes
     }
 
-    /// Space taken, in units of 512 bytes, as in `st_blocks`.
+    /// Space taken, in units of 512 bytes, as in `st_blocks`. Files with inline
+    /// data report their size, as Linux does, lest archivers take them for holes.
     pub fn blocks_512(&self) -> u64 {
-        self.blocks_512
+        if self.file_type == FileType::Regular && self.has_inline_data() {
+            self.blocks_512.saturating_add(self.size_bytes.div_ceil(512))
+        } else {
+            self.blocks_512
+        }
     }
 
     /// Number of names. 1 stands for "many" in a directory of 65,000 or more.
