@@ -131,7 +131,8 @@ impl Inode {
     /// data report their size, as Linux does, lest archivers take them for holes.
     pub fn blocks_512(&self) -> u64 {
         if self.file_type == FileType::Regular && self.has_inline_data() {
-            self.blocks_512.saturating_add(self.size_bytes.div_ceil(512))
+            self.blocks_512
+                .saturating_add(self.size_bytes.div_ceil(512))
         } else {
             self.blocks_512
         }

@@ -16,3 +16,6 @@ pub(crate) mod journal;
 pub(crate) mod orphan;
 pub(crate) mod superblock;
 pub(crate) mod xattr;
+
+#[cfg(test)]
+mod mutation_tests;
