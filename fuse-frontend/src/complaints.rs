@@ -56,8 +56,12 @@ impl Complaints {
         if !matches!(error.kind(), ErrorKind::Corrupt(_) | ErrorKind::Device) {
             return;
         }
-        let message = error.to_string();
-        match self.judge(&message, Instant::now()) {
+        self.warn(&error.to_string());
+    }
+
+    /// Logs a message if it is news.
+    pub(crate) fn warn(&self, message: &str) {
+        match self.judge(message, Instant::now()) {
             Verdict::Write => tracing::warn!("{message}"),
             Verdict::WriteAsLast => {
                 tracing::warn!("{message}");

@@ -48,6 +48,6 @@ mod xattrs;
 
 pub use control::server_pid;
 pub use error::{Error, Result};
-pub use options::{Access, MountOptions, THREADS_MIN};
+pub use options::{Access, MountOptions, THREADS_MIN, THREADS_MIN_UNMAPPED};
 pub use session::Session;
 pub use unmounter::Unmounter;

@@ -31,7 +31,8 @@ pub struct MountOptions {
     /// may use the mount may read all of it.
     pub default_permissions: bool,
     /// Number of threads that serve requests; by default as many as there are
-    /// cores, at least [`THREADS_MIN`].
+    /// cores, at least [`THREADS_MIN`] for an image in memory's reach and
+    /// [`THREADS_MIN_UNMAPPED`] where each read waits for a device.
     pub threads: Option<NonZero<usize>>,
     /// Show every file as this user's.
     pub uid: Option<u32>,
@@ -53,6 +54,10 @@ pub struct MountOptions {
 
 /// Fewest threads chosen by default: one may wait for the device while another answers.
 pub const THREADS_MIN: usize = 2;
+
+/// The same for images that are not mapped into memory (block devices): a
+/// thread waits while the device reads, and a device is fast only if several do.
+pub const THREADS_MIN_UNMAPPED: usize = 8;
 
 /// The file system type is `fuse.` and this.
 const SUBTYPE: &str = "extmap";
@@ -87,12 +92,12 @@ impl MountOptions {
         self.checks_permissions() && self.umask.is_none()
     }
 
-    pub(crate) fn thread_count(&self) -> usize {
+    /// `is_mapped`: file content has addresses in this process.
+    pub(crate) fn thread_count(&self, is_mapped: bool) -> usize {
+        let fewest = either(is_mapped, THREADS_MIN, THREADS_MIN_UNMAPPED);
         match self.threads {
             Some(count) => count.get(),
-            None => std::thread::available_parallelism()
-                .map_or(THREADS_MIN, NonZero::get)
-                .max(THREADS_MIN),
+            None => std::thread::available_parallelism().map_or(fewest, |n| n.get().max(fewest)),
         }
     }
 
@@ -190,10 +195,11 @@ mod tests {
     }
 
     #[test]
-    fn never_fewer_than_two_threads_by_default() {
+    fn enough_threads_by_default() {
         let mut options = MountOptions::new("/mnt", "image");
-        assert!(options.thread_count() >= THREADS_MIN);
+        assert!(options.thread_count(true) >= THREADS_MIN);
+        assert!(options.thread_count(false) >= THREADS_MIN_UNMAPPED);
         options.threads = NonZero::new(1);
-        assert_eq!(options.thread_count(), 1);
+        assert_eq!(options.thread_count(false), 1);
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread;
 
 use fs_core::Volume;
+use images::Mapped;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::thread::{CapabilitySet, capabilities};
 
@@ -52,12 +53,13 @@ impl Session {
             }
         })?;
         let agreed = agreed.get().copied().unwrap_or_default();
-        tracing::debug!(?agreed, "mounted");
+        let thread_count = options.thread_count(is_mapped(&volume));
+        tracing::debug!(?agreed, thread_count, "mounted");
         Ok(Self {
             fuser,
             server: Server::new(volume, options, agreed),
             mountpoint,
-            thread_count: options.thread_count(),
+            thread_count,
         })
     }
 
@@ -129,6 +131,11 @@ impl Session {
             tracing::error!("{error}");
         }
     }
+}
+
+/// Whether the volume's device has its bytes in this process's memory.
+fn is_mapped(volume: &Volume) -> bool {
+    matches!(volume.device().mapped_at(0, 1), Ok(Mapped::Bytes(_)))
 }
 
 /// Whether the kernel has ended the connection: unmounted or aborted.

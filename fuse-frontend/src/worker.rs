@@ -105,13 +105,16 @@ impl<'s> Worker<'s> {
             // Interrupted or unmounted meanwhile: nobody waits any more.
             Some(Errno::NOENT | Errno::NODEV) => {}
             errno => {
-                // EFAULT: the image was cut short under its mapping.
-                tracing::warn!(
-                    opcode = header.opcode,
-                    nodeid = header.nodeid,
-                    truncated = errno == Some(Errno::FAULT),
-                    "reply refused by the kernel: {error}"
-                );
+                let inode = crate::node::inode_of(header.nodeid).map_or(0, |inode| inode.0);
+                let cause = match errno {
+                    // The kernel could not read what the pieces point at.
+                    Some(Errno::FAULT) => "the image has been cut short",
+                    _ => "the kernel refused the reply",
+                };
+                self.server.complaints.warn(&format!(
+                    "inode {inode}, request {}: {cause}: {error}",
+                    header.opcode
+                ));
                 self.refuse(header.unique, Errno::IO);
             }
         }
