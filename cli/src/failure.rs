@@ -72,7 +72,7 @@ pub(crate) fn complain(sentence: &str) {
 pub(crate) fn sentence(error: &anyhow::Error) -> String {
     let mut sentence = String::new();
     for cause in error.chain() {
-        let words = cause.to_string();
+        let words = without_numbers(&cause.to_string());
         if sentence.contains(&words) {
             continue;
         }
@@ -82,6 +82,25 @@ pub(crate) fn sentence(error: &anyhow::Error) -> String {
         sentence.push_str(&words);
     }
     sentence
+}
+
+/// Takes out what Rust adds to the system's words: " (os error 2)".
+fn without_numbers(words: &str) -> String {
+    const START: &str = " (os error ";
+    let mut plain = String::with_capacity(words.len());
+    let mut rest = words;
+    while let Some((before, after)) = rest.split_once(START) {
+        plain.push_str(before);
+        match after.split_once(')') {
+            Some((number, after)) if number.bytes().all(|b| b.is_ascii_digit()) => rest = after,
+            _ => {
+                plain.push_str(START);
+                rest = after;
+            }
+        }
+    }
+    plain.push_str(rest);
+    plain
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -109,6 +128,15 @@ mod tests {
         let inner = io::Error::other("no luck");
         let error = Err::<(), _>(inner).context("a.img").unwrap_err();
         assert_eq!(sentence(&error), "a.img: no luck");
+    }
+
+    #[test]
+    fn numbers_of_the_system_are_left_out() {
+        let plain = without_numbers("cannot open a: No such file (os error 2): x");
+        assert_eq!(plain, "cannot open a: No such file: x");
+        for words in ["a (os error", "b (os error x)", "", " (os error "] {
+            assert_eq!(without_numbers(words), words);
+        }
     }
 
     #[test]

@@ -67,6 +67,12 @@ pub(crate) fn open_volume(
         offset_bytes,
         partition,
     };
-    let device = images::open(image, &device_options).with_context(where_)?;
+    let device = images::open(image, &device_options).map_err(|error| match error {
+        // These name the image themselves.
+        images::Error::Open { .. }
+        | images::Error::InUse { .. }
+        | images::Error::WrongType { .. } => anyhow::Error::from(error),
+        other => anyhow::Error::from(other).context(where_()),
+    })?;
     Volume::open(device, options).with_context(where_)
 }

@@ -43,7 +43,7 @@ const ALIASES: &[(&str, Alias)] = &[
 
 /// Look into ext4 images and mount them, from user space
 #[derive(Debug, Parser)]
-#[command(name = "extmap", version, about)]
+#[command(name = "extmap", version)]
 #[command(arg_required_else_help = true, disable_help_subcommand = true)]
 struct Program {
     #[command(subcommand)]

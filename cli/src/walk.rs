@@ -2,9 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use fs_core::{
-    ErrorKind, ExtentState, FileBlock, FileType, Inode, InodeNumber, MappedExtent, Volume,
-};
+use fs_core::{ExtentState, FileBlock, FileType, Inode, InodeNumber, MappedExtent, Volume};
 
 /// A directory entry that outlives the visit.
 #[derive(Debug, Clone)]
@@ -26,31 +24,32 @@ pub(crate) fn is_component(name: &[u8]) -> bool {
     !name.is_empty() && !is_dot(name) && !name.iter().any(|b| matches!(b, 0 | b'/'))
 }
 
-/// All entries of a directory, "." and ".." included, sorted by their bytes.
+/// The entries of a directory, "." and ".." included, sorted by their bytes;
+/// and whether they are all. What stands before a damaged place is of use.
 pub(crate) fn sorted_entries(
     volume: &Volume,
     directory: &Inode,
-) -> fs_core::Result<Vec<OwnedEntry>> {
+) -> (Vec<OwnedEntry>, fs_core::Result<()>) {
     let mut entries = Vec::new();
-    volume.read_dir(directory, 0, &mut |entry| {
+    let complete = volume.read_dir(directory, 0, &mut |entry| {
         entries.push(OwnedEntry {
             name: entry.name.to_vec(),
             inode: entry.inode,
         });
         ControlFlow::Continue(())
-    })?;
+    });
     entries.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(entries)
+    (entries, complete)
 }
+
+/// A target of this many bytes or more does not fit into an inode.
+const SHORT_LINK_BYTES: u64 = 60;
 
 /// True if the content lies in the inode itself, not in blocks: inline data,
 /// or the target of a short symbolic link.
-pub(crate) fn is_inline(volume: &Volume, inode: &Inode) -> bool {
-    let has_no_map = || {
-        let answer = volume.map(inode, FileBlock(0));
-        answer.is_err_and(|error| matches!(error.kind(), ErrorKind::InvalidInput(_)))
-    };
-    inode.has_inline_data() || (inode.file_type() == FileType::Symlink && has_no_map())
+pub(crate) fn is_inline(inode: &Inode) -> bool {
+    let is_link = inode.file_type() == FileType::Symlink;
+    inode.has_inline_data() || (is_link && inode.size_bytes() < SHORT_LINK_BYTES)
 }
 
 /// True if the type has content of its own.

@@ -54,7 +54,7 @@ pub(crate) fn run(args: &LsArgs) -> CommandResult {
     let place = || lister_place(args, path);
     let inode = volume.resolve(path, !args.long).with_context(place)?;
     if inode.file_type() == FileType::Directory {
-        lister.list_tree(path, inode).with_context(place)?;
+        lister.list_tree(path, inode)?;
     } else {
         lister.print(&[(path.to_vec(), inode)])?;
     }
@@ -96,14 +96,8 @@ impl Lister<'_> {
                 self.out.write_all(&heading)?;
                 self.out.write_all(b":\n")?;
             }
-            let entries = match self.entries(&path, &directory) {
-                Err(error) if !first => {
-                    self.complain(&path, &error.to_string());
-                    continue;
-                }
-                entries => entries?,
-            };
             first = false;
+            let entries = self.entries(&path, &directory);
             self.print(&entries)?;
             if self.args.recursive {
                 pending.extend(subdirectories(&path, entries));
@@ -112,15 +106,15 @@ impl Lister<'_> {
         Ok(())
     }
 
-    /// The entries to show, with their inodes. One that cannot be read is
+    /// The entries to show, with their inodes. What cannot be read is
     /// reported and left out.
-    fn entries(
-        &mut self,
-        path: &[u8],
-        directory: &Inode,
-    ) -> fs_core::Result<Vec<(Vec<u8>, Arc<Inode>)>> {
+    fn entries(&mut self, path: &[u8], directory: &Inode) -> Vec<(Vec<u8>, Arc<Inode>)> {
         let mut shown = Vec::new();
-        for entry in sorted_entries(self.volume, directory)? {
+        let (entries, complete) = sorted_entries(self.volume, directory);
+        if let Err(error) = complete {
+            self.complain(path, &error.to_string());
+        }
+        for entry in entries {
             if !self.args.all && entry.name.starts_with(b".") {
                 continue;
             }
@@ -129,7 +123,7 @@ impl Lister<'_> {
                 Err(error) => self.complain(&join(path, &entry.name), &error.to_string()),
             }
         }
-        Ok(shown)
+        shown
     }
 
     fn print(&mut self, entries: &[(Vec<u8>, Arc<Inode>)]) -> anyhow::Result<()> {

@@ -101,7 +101,7 @@ fn visit_rows(
     if !has_content(inode) {
         bail!("has no content: neither a file nor a directory nor a symbolic link");
     }
-    if is_inline(volume, inode) {
+    if is_inline(inode) {
         let len = inode.size_bytes();
         let row = Row {
             file: 0,

@@ -110,7 +110,7 @@ fn print_details(volume: &Volume, inode: &Inode, out: &mut Output) -> anyhow::Re
     )?;
     writeln!(out, "Generation: {}", inode.generation())?;
     writeln!(out, "Project: {}", inode.project_id())?;
-    if is_inline(volume, inode) {
+    if is_inline(inode) {
         writeln!(out, "Extents: inline")?;
     } else if has_content(inode) {
         writeln!(out, "Extents: {}", count_extents(volume, inode)?)?;

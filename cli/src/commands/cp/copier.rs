@@ -203,7 +203,11 @@ impl<'a> Copier<'a> {
         inode: &Inode,
         directory: BorrowedFd<'_>,
     ) -> anyhow::Result<()> {
-        for entry in sorted_entries(self.volume, inode)? {
+        let (entries, complete) = sorted_entries(self.volume, inode);
+        if let Err(error) = complete {
+            self.complain(path, &error.into());
+        }
+        for entry in entries {
             if is_dot(&entry.name) {
                 continue;
             }
