@@ -99,6 +99,25 @@ impl Manifest {
         self
     }
 
+    /// Cuts times to whole seconds, which is all that mke2fs takes over.
+    pub fn whole_seconds(mut self) -> Self {
+        for facts in self.files.values_mut() {
+            for (_, value) in facts.iter_mut().filter(|(fact, _)| fact.ends_with("time")) {
+                value.truncate(value.find('.').unwrap_or(value.len()));
+            }
+        }
+        self
+    }
+
+    /// Forgets the named facts of all directories.
+    pub fn without_in_directories(mut self, names: &[&str]) -> Self {
+        let directory = |facts: &&mut Facts| facts.get("type").is_some_and(|t| t == "Directory");
+        for facts in self.files.values_mut().filter(directory) {
+            facts.retain(|fact, _| !names.contains(&fact.as_str()));
+        }
+        self
+    }
+
     /// Forgets a path and everything below it.
     pub fn without_path(mut self, path: &str) -> Self {
         self.files.retain(|file, _| !file.starts_with(path));
@@ -485,7 +504,23 @@ pub fn label(root: &Path) -> Result<String> {
 }
 
 fn error_text(error: Errno) -> String {
-    format!("error {error:?}")
+    let name = match error {
+        Errno::UCLEAN => "EUCLEAN",
+        Errno::BADMSG => "EBADMSG",
+        Errno::IO => "EIO",
+        Errno::NOENT => "ENOENT",
+        Errno::NOTTY => "ENOTTY",
+        Errno::OPNOTSUPP => "EOPNOTSUPP",
+        Errno::ACCESS => "EACCES",
+        Errno::PERM => "EPERM",
+        Errno::NODATA => "ENODATA",
+        Errno::RANGE => "ERANGE",
+        Errno::INVAL => "EINVAL",
+        Errno::NOSYS => "ENOSYS",
+        Errno::LOOP => "ELOOP",
+        other => return format!("error {} ({other})", other.raw_os_error()),
+    };
+    format!("error {name}")
 }
 
 fn text_error(error: &std::io::Error) -> anyhow::Error {

@@ -6,6 +6,7 @@ mod recipes;
 
 pub use recipes::RECIPES;
 
+use crate::debugfs;
 use crate::guards::{FuseMount, KernelMount};
 use crate::manifest::{self, Depth, Manifest};
 use crate::scratch::{Scratch, sha256_file};
@@ -51,8 +52,11 @@ pub struct Recipe {
 
 /// What `mke2fs -d` takes over from its source.
 const KEPT_BY_MKE2FS: &[&str] = &[
-    "type", "mode", "uid", "gid", "rdev", "target", "xattr.*", "sha256",
+    "type", "mode", "uid", "gid", "rdev", "target", "xattr.*", "sha256", "size", "nlink", "mtime",
 ];
+
+/// What it makes anew for directories.
+const NOT_KEPT_OF_DIRECTORIES: &[&str] = &["size", "nlink", "mtime"];
 
 impl Recipe {
     /// The recipe of this name.
@@ -120,13 +124,26 @@ impl Recipe {
         );
         match judged {
             Some(judged) => judged.assert_same(&seen),
-            None => {
-                let wanted = Manifest::of(&source)?.keep(KEPT_BY_MKE2FS);
-                let seen = seen.tree.keep(KEPT_BY_MKE2FS).without_path("./lost+found");
-                wanted.assert_same(&seen, "the source", "the mount")
-            }
+            None => judge_by_source(&image, &source, &seen.tree),
         }
     }
+}
+
+/// Compares with the source tree what `mke2fs -d` takes over, and with debugfs
+/// what it makes anew.
+fn judge_by_source(image: &Path, source: &Path, seen: &Manifest) -> Result<()> {
+    let comparable = |tree: Manifest| {
+        tree.keep(KEPT_BY_MKE2FS)
+            .without_in_directories(NOT_KEPT_OF_DIRECTORIES)
+            .without_path("./lost+found")
+            .without_at(".", &["*"])
+            .whole_seconds()
+    };
+    let wanted = comparable(Manifest::of(source)?);
+    wanted.assert_same(&comparable(seen.clone()), "the source", "the mount")?;
+    let judged = debugfs::stat_all(image, seen)?;
+    let seen = seen.clone().keep(debugfs::STAT_FACTS);
+    judged.assert_same(&seen, "debugfs", "the mount")
 }
 
 /// Everything that is compared of a mount.

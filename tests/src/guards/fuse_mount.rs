@@ -58,18 +58,7 @@ impl FuseMount {
         match server {
             Server::Extmap => mount_extmap(image, dir, options)?,
             Server::Fuse2fs => mount_fuse2fs(image, dir, options)?,
-            Server::Kernel => {
-                let options = format!("loop,ro,{options}");
-                tool::run(
-                    "mount",
-                    &[
-                        "-o".as_ref(),
-                        options.as_ref(),
-                        image.as_os_str(),
-                        dir.as_os_str(),
-                    ],
-                )?;
-            }
+            Server::Kernel => mount_kernel(image, dir, options)?,
         }
         mount.pids = find_processes(&[image, dir]);
         ensure!(is_mounted(dir), "nothing is mounted at {}", dir.display());
@@ -142,6 +131,31 @@ impl Drop for FuseMount {
             }
         }
     }
+}
+
+/// The kernel in the place of the program under test. It cannot replay in
+/// memory: a dirty image is replayed on a copy.
+fn mount_kernel(image: &Path, dir: &Path, options: &str) -> Result<()> {
+    let mut image = image.to_path_buf();
+    let mut all = "loop,ro".to_owned();
+    if options.contains("norecovery") {
+        all = "loop,ro,noload".into();
+    } else if crate::dirty::is_dirty(&image)? {
+        let copy = image.with_extension("replayed-for-the-harness");
+        std::fs::copy(&image, &copy)?;
+        image = copy;
+        all = "loop,noatime".into();
+    }
+    tool::run(
+        "mount",
+        &[
+            "-o".as_ref(),
+            all.as_ref(),
+            image.as_os_str(),
+            dir.as_os_str(),
+        ],
+    )
+    .map(drop)
 }
 
 fn mount_extmap(image: &Path, dir: &Path, options: &str) -> Result<()> {
