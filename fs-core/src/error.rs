@@ -79,13 +79,13 @@ pub struct Corruption {
 impl Error {
     /// A structure that contradicts the format.
     pub fn corrupt(
-        structure: impl Into<String>,
+        structure: impl fmt::Display,
         block: Option<FsBlock>,
         expected: impl fmt::Display,
         found: impl fmt::Display,
     ) -> Self {
         ErrorKind::Corrupt(Box::new(Corruption {
-            structure: structure.into(),
+            structure: structure.to_string(),
             block,
             expected: expected.to_string(),
             found: found.to_string(),
@@ -95,7 +95,7 @@ impl Error {
 
     /// A checksum that does not match, printed in hexadecimal.
     pub fn bad_checksum(
-        structure: impl Into<String>,
+        structure: impl fmt::Display,
         block: Option<FsBlock>,
         expected: u32,
         found: u32,

@@ -1,10 +1,39 @@
 //! The ext4 format and its semantics; no FUSE, no command line, no unsafe.
+//!
+//! [`Volume::open`] takes a device of the crate `images` and gives read access
+//! to everything on it. Opening never writes: a journal that was not emptied
+//! is replayed in memory. All that is read is checked; what contradicts the
+//! format is an [`Error`] that names the structure, the block, what was
+//! expected and what was found.
 #![forbid(unsafe_code)]
 
+mod cache;
+mod directory;
 mod error;
+mod file;
+mod format;
+mod inline;
+mod journal;
+mod mapping;
+mod namespace;
+mod patches;
+mod run;
+mod store;
 mod types;
-mod volume_stub;
+mod volume;
+mod xattr;
 
+pub use directory::DirEntry;
 pub use error::{Corruption, Error, ErrorKind, Result};
+pub use file::{SeekTarget, Segment};
+pub use format::features::{CompatFeatures, Features, IncompatFeatures, RoCompatFeatures};
+pub use format::group_descriptor::{
+    BG_BLOCK_UNINIT, BG_INODE_UNINIT, BG_INODE_ZEROED, GroupDescriptor,
+};
+pub use format::inode::Inode;
+pub use format::inode_flags::{InodeFlags, USER_VISIBLE_FLAGS};
+pub use format::superblock::{ErrorRecord, Superblock};
+pub use journal::JournalSuperblock;
+pub use run::{ExtentState, MappedExtent};
 pub use types::{FileBlock, FileType, FsBlock, GroupNumber, InodeNumber, Timestamp};
-pub use volume_stub::*;
+pub use volume::{OpenOptions, Recovery, RecoveryReport, StatFs, Volume};

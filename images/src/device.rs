@@ -1,3 +1,11 @@
+//! The one trait of this crate and what its answers are made of.
+//!
+//! [`BlockDevice`] promises bytes at offsets, checked against a constant size.
+//! It is an object-safe trait because devices are stacked at run time: an
+//! overlay over a window over a file. Who can move bytes without looking at
+//! them asks [`BlockDevice::as_file`] or [`BlockDevice::mapped_at`]; everybody
+//! else reads into a buffer.
+
 use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::os::fd::BorrowedFd;

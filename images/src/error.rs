@@ -1,3 +1,8 @@
+//! What can go wrong, once for the whole crate.
+//!
+//! Every variant carries what its message needs, so that one line tells a user
+//! what, where and why. `source` is always the system's own answer.
+
 use std::io;
 use std::path::PathBuf;
 
@@ -31,6 +36,20 @@ pub enum Error {
         path: PathBuf,
         /// What it is, with its article: "a directory".
         found: &'static str,
+    },
+    /// A block size that is not a power of two.
+    #[error("{bytes} bytes cannot be a block size")]
+    BlockSize {
+        /// The size asked for, in bytes.
+        bytes: u32,
+    },
+    /// Bytes for one block that are not as many as a block has.
+    #[error("{found} bytes were given for a block of {expected}")]
+    BlockLength {
+        /// Bytes given.
+        found: usize,
+        /// Bytes of a block.
+        expected: u32,
     },
     /// A partition table could not be used.
     #[error("partition {number}: {problem}")]

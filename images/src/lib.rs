@@ -6,8 +6,24 @@
 //! there; from then on every range is checked against the device's size before
 //! it reaches the system.
 
+mod block;
+mod descriptor;
 mod device;
 mod error;
+mod file;
+mod gpt_table;
+mod mbr_table;
+mod memory;
+mod open;
+mod overlay;
+mod partition;
+mod sys;
+mod window;
 
 pub use device::{BlockDevice, DeviceFile, Mapped, MappedBytes};
 pub use error::{Error, Result};
+pub use memory::Memory;
+pub use open::{OpenOptions, open};
+pub use overlay::Overlay;
+pub use partition::open_partition;
+pub use window::Window;

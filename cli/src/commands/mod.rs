@@ -1,0 +1,10 @@
+//! One file a command.
+
+pub(crate) mod cat;
+pub(crate) mod cp;
+pub(crate) mod info;
+pub(crate) mod ls;
+pub(crate) mod map;
+pub(crate) mod mount;
+pub(crate) mod stat;
+pub(crate) mod umount;

@@ -1,0 +1,305 @@
+//! `extmap mount`, and the calls mount(8) makes: serves an image at a directory.
+//!
+//! ```text
+//! extmap mount IMAGE DIR          the parent: waits for one answer, exits
+//!  └─ extmap --answer-on-stdout   the server: opens, mounts, answers, serves
+//! ```
+//!
+//! The one file that talks to `fuse-frontend`.
+
+mod background;
+
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+
+use anyhow::{Context, anyhow};
+use clap::Parser;
+use fs_core::{OpenOptions, Recovery, Volume};
+use fuse_frontend::{Session, Unmounter};
+use rustix::fs::{CWD, Mode, OFlags, openat, statvfs};
+use rustix::io::Errno;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tracing_subscriber::EnvFilter;
+
+pub(crate) use self::background::Role;
+use crate::failure::{CommandResult, Failure, complain, mount_code};
+use crate::image::open_volume;
+use crate::mount_options::{Access, Caller, MountOptions};
+
+/// Serve an image at a directory
+///
+/// Returns once the directory answers; the server stays in the background until
+/// `extmap umount DIR`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct MountArgs {
+    /// Comma-separated options, see the manual page
+    #[arg(short = 'o', value_name = "OPTS")]
+    options: Vec<String>,
+    /// Stay in the foreground and log to standard error (EXTMAP_LOG or RUST_LOG: filter)
+    #[arg(short, long)]
+    foreground: bool,
+    /// Image file or block device
+    image: PathBuf,
+    /// Directory to mount on
+    directory: PathBuf,
+}
+
+/// Mount an image, called by mount(8)
+#[derive(Debug, Parser)]
+#[command(name = "mount.extmap", version)]
+pub(crate) struct HelperArgs {
+    /// Image file or block device
+    image: PathBuf,
+    /// Directory to mount on
+    directory: PathBuf,
+    /// Ignore unknown mount options
+    #[arg(short = 's')]
+    sloppy: bool,
+    /// Check the call, mount nothing
+    #[arg(short = 'f')]
+    fake: bool,
+    /// Accepted for mount(8): there is no mtab to write
+    #[arg(short = 'n')]
+    _no_mtab: bool,
+    /// Accepted for mount(8)
+    #[arg(short = 'v')]
+    _verbose: bool,
+    /// Mount in this mount namespace
+    #[arg(short = 'N', value_name = "NAMESPACE")]
+    namespace: Option<PathBuf>,
+    /// Accepted for mount(8): the type is known
+    #[arg(short = 't', value_name = "TYPE")]
+    _type: Option<String>,
+    /// Comma-separated options
+    #[arg(short = 'o', value_name = "OPTS")]
+    options: Vec<String>,
+}
+
+/// A call, from wherever it came.
+#[derive(Debug)]
+struct Request<'a> {
+    image: &'a Path,
+    directory: &'a Path,
+    namespace: Option<&'a Path>,
+    options: MountOptions,
+    /// What `suid` and `dev` are if nobody says: mount(8) and mount.fuse3(8)
+    /// say `nosuid` where they mean it; people who try out an image don't.
+    trusting: bool,
+}
+
+/// Runs `extmap mount`; `argv` is the whole call, for the server.
+pub(crate) fn run(args: &MountArgs, argv: &[OsString], role: Role) -> CommandResult {
+    let options = MountOptions::parse(&args.options, Caller::Person).map_err(wrong_call)?;
+    let request = Request {
+        image: &args.image,
+        directory: &args.directory,
+        namespace: None,
+        options,
+        trusting: false,
+    };
+    if args.foreground && role == Role::Program {
+        start_logging("info");
+        return serve(&request, role);
+    }
+    start_or_serve(&request, argv, role)
+}
+
+/// Runs a call of mount(8).
+pub(crate) fn run_helper(args: &HelperArgs, argv: &[OsString], role: Role) -> CommandResult {
+    let caller = Caller::MountHelper {
+        sloppy: args.sloppy,
+    };
+    let options = MountOptions::parse(&args.options, caller).map_err(wrong_call)?;
+    if args.fake {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let request = Request {
+        image: &args.image,
+        directory: &args.directory,
+        namespace: args.namespace.as_deref(),
+        options,
+        trusting: true,
+    };
+    start_or_serve(&request, argv, role)
+}
+
+fn wrong_call(sentence: String) -> Failure {
+    Failure::with_code(mount_code::USAGE, anyhow!(sentence))
+}
+
+fn start_or_serve(request: &Request<'_>, argv: &[OsString], role: Role) -> CommandResult {
+    if role == Role::Server {
+        return serve(request, role);
+    }
+    background::start_server(argv)?;
+    if request.namespace.is_none() {
+        check_answer(request.directory)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks the mounted directory something only its server can answer.
+fn check_answer(directory: &Path) -> Result<(), Failure> {
+    match statvfs(directory) {
+        Err(error @ (Errno::NOTCONN | Errno::CONNABORTED | Errno::IO)) => {
+            let error = anyhow::Error::from(std::io::Error::from(error))
+                .context("the server ended right after mounting")
+                .context(directory.display().to_string());
+            Err(Failure::with_code(mount_code::FAILED, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Mounts, answers whoever started this, and serves until unmounted.
+fn serve(request: &Request<'_>, role: Role) -> CommandResult {
+    let session =
+        open_session(request).map_err(|error| Failure::with_code(mount_code::FAILED, error))?;
+    unmount_on_signals(session.unmounter())
+        .map_err(|error| Failure::with_code(mount_code::SYSTEM, error))?;
+    if role == Role::Server {
+        background::answer_and_detach()
+            .map_err(|error| Failure::with_code(mount_code::SYSTEM, error))?;
+    }
+    let place = || request.directory.display().to_string();
+    match session.serve().with_context(place) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        // Who waited for an answer has got one and is gone.
+        Err(error) if role == Role::Server => {
+            tracing::error!("{error:#}");
+            Ok(ExitCode::from(mount_code::SYSTEM))
+        }
+        Err(error) => Err(Failure::with_code(mount_code::SYSTEM, error)),
+    }
+}
+
+fn open_session(request: &Request<'_>) -> anyhow::Result<Session> {
+    let options = &request.options;
+    let mut open_options = OpenOptions {
+        superblock_kib: options.superblock_kib,
+        recovery: if options.norecovery {
+            Recovery::None
+        } else {
+            Recovery::InMemory
+        },
+        ..OpenOptions::default()
+    };
+    if let Some(cache_bytes) = options.cache_bytes {
+        open_options.cache_bytes = cache_bytes;
+    }
+    let volume = open_volume(
+        request.image,
+        options.offset_bytes,
+        options.partition,
+        &open_options,
+    )?;
+    log_recovery(&volume);
+    if let Some(namespace) = request.namespace {
+        enter_namespace(namespace)?;
+    }
+    // The frontend's errors name the directory.
+    Ok(Session::mount(
+        Arc::new(volume),
+        &frontend_options(request),
+    )?)
+}
+
+fn log_recovery(volume: &Volume) {
+    let report = volume.recovery_report();
+    if report.journal_was_dirty {
+        tracing::info!(
+            transactions = report.transactions_replayed,
+            blocks = report.blocks_replayed,
+            fast_commits = report.fast_commits_replayed,
+            orphans = report.orphans.len(),
+            "the journal was replayed in memory"
+        );
+    }
+}
+
+/// mount(8)'s `-N`: the image is opened here, the directory lies there.
+fn enter_namespace(path: &Path) -> anyhow::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let enter = || -> rustix::io::Result<()> {
+        let namespace = openat(CWD, path, flags, Mode::empty())?;
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))
+    };
+    enter()
+        .map_err(std::io::Error::from)
+        .with_context(|| format!("cannot enter the mount namespace {}", path.display()))
+}
+
+/// The frontend's options, from ours.
+fn frontend_options(request: &Request<'_>) -> fuse_frontend::MountOptions {
+    let options = &request.options;
+    let flags = options.flags;
+    // fusermount3 refuses both to everyone but root.
+    let is_root = rustix::process::geteuid().is_root();
+    let trusted = |flag: Option<bool>| is_root && flag.unwrap_or(request.trusting);
+    fuse_frontend::MountOptions {
+        mountpoint: request.directory.to_owned(),
+        fs_name: options
+            .fs_name
+            .clone()
+            .unwrap_or_else(|| default_name(request.image)),
+        access: match options.access {
+            Access::Owner => fuse_frontend::Access::Owner,
+            Access::Root => fuse_frontend::Access::Root,
+            Access::Other => fuse_frontend::Access::Other,
+        },
+        default_permissions: options.default_permissions,
+        threads: options.threads,
+        uid: options.uid,
+        gid: options.gid,
+        umask: options.umask,
+        suid: trusted(flags.suid),
+        dev: trusted(flags.dev),
+        exec: flags.exec.unwrap_or(true),
+        noatime: flags.atime == Some(false),
+    }
+}
+
+/// The mount table shows the image's full path, as for a kernel mount.
+fn default_name(image: &Path) -> String {
+    let full = image.canonicalize();
+    let name = full.as_deref().unwrap_or(image);
+    name.to_string_lossy().into_owned()
+}
+
+/// A signal unmounts; the server then ends as after umount(8).
+fn unmount_on_signals(unmounter: Unmounter) -> anyhow::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("cannot receive signals")?;
+    let wait = move || {
+        for _ in signals.forever() {
+            if let Err(error) = unmounter.unmount() {
+                complain(&format!("cannot unmount: {error}"));
+            }
+        }
+    };
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(wait)
+        .context("cannot start a thread")?;
+    Ok(())
+}
+
+/// Logs to standard error, as EXTMAP_LOG, else RUST_LOG, else `default` says.
+pub(crate) fn start_logging(default: &str) {
+    let wish = ["EXTMAP_LOG", "RUST_LOG"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok());
+    let filter = wish
+        .and_then(|wish| EnvFilter::try_new(wish).ok())
+        .unwrap_or_else(|| EnvFilter::new(default));
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // Somebody else's subscriber would do as well.
+    let _ = subscriber.try_init();
+}

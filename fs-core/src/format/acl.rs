@@ -1,0 +1,90 @@
+//! POSIX ACLs. On disk, version 1: entries of 4 bytes, or 8 where they name a
+//! user or group. In the kernel's interface, version 2: 8 bytes each
+//! (ext4 on-disk layout, "POSIX ACLs"; Linux uapi `posix_acl_xattr.h`).
+
+use zerocopy::little_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::error::{Error, Result};
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawEntry {
+    e_tag: U16,  // 0x0
+    e_perm: U16, // 0x2
+}
+
+const DISK_VERSION: u32 = 1;
+const KERNEL_VERSION: u32 = 2;
+const TAG_USER_OBJ: u16 = 0x01;
+const TAG_USER: u16 = 0x02;
+const TAG_GROUP_OBJ: u16 = 0x04;
+const TAG_GROUP: u16 = 0x08;
+const TAG_MASK: u16 = 0x10;
+const TAG_OTHER: u16 = 0x20;
+const UNDEFINED_ID: u32 = u32::MAX;
+
+/// Turns the disk's form of an ACL into the one getxattr(2) returns.
+pub(crate) fn to_kernel_form(structure: &dyn std::fmt::Display, disk: &[u8]) -> Result<Vec<u8>> {
+    let bad = |expected: &dyn std::fmt::Display, found: &dyn std::fmt::Display| {
+        Error::corrupt(format!("ACL of {structure}"), None, expected, found)
+    };
+    let (version, mut left) =
+        U32::ref_from_prefix(disk).map_err(|_| bad(&"a version in 4 bytes", &disk.len()))?;
+    if version.get() != DISK_VERSION {
+        return Err(bad(&format_args!("version {DISK_VERSION}"), &version));
+    }
+    let mut kernel = KERNEL_VERSION.to_le_bytes().to_vec();
+    while !left.is_empty() {
+        let (entry, rest) = RawEntry::ref_from_prefix(left)
+            .map_err(|_| bad(&"an entry of 4 or 8 bytes", &left.len()))?;
+        left = rest;
+        let id = match entry.e_tag.get() {
+            TAG_USER_OBJ | TAG_GROUP_OBJ | TAG_MASK | TAG_OTHER => UNDEFINED_ID,
+            TAG_USER | TAG_GROUP => {
+                let (id, rest) = U32::ref_from_prefix(left)
+                    .map_err(|_| bad(&"a user or group in 4 bytes", &left.len()))?;
+                left = rest;
+                id.get()
+            }
+            tag => return Err(bad(&"a tag the format defines", &format_args!("{tag:#x}"))),
+        };
+        kernel.extend_from_slice(entry.as_bytes());
+        kernel.extend_from_slice(&id.to_le_bytes());
+    }
+    Ok(kernel)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_added_where_the_disk_has_none() {
+        let disk = [
+            1, 0, 0, 0, // version
+            1, 0, 6, 0, // the owner: rw-
+            2, 0, 4, 0, 0xE8, 3, 0, 0, // user 1000: r--
+            0x10, 0, 4, 0, // mask
+        ];
+        let kernel = to_kernel_form(&"test", &disk).unwrap();
+        let expected = [
+            2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 4, 0, 0xE8, 3, 0, 0, 0x10, 0, 4, 0,
+            255, 255, 255, 255,
+        ];
+        assert_eq!(kernel, expected);
+    }
+
+    #[test]
+    fn damaged_acls_are_refused() {
+        for disk in [
+            &[][..],
+            &[2, 0, 0, 0],
+            &[1, 0, 0, 0, 1, 0],
+            &[1, 0, 0, 0, 2, 0, 4, 0, 1],
+            &[1, 0, 0, 0, 3, 0, 4, 0],
+        ] {
+            assert!(to_kernel_form(&"test", disk).unwrap_err().is_corruption());
+        }
+    }
+}

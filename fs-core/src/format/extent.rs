@@ -1,0 +1,278 @@
+//! Nodes of the extent tree: a header, then extents (leaf) or indexes
+//! (ext4 on-disk layout, "Extent Tree"). The root lies in `i_block`, the
+//! others fill a block and end in a checksum.
+
+use zerocopy::little_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::error::{Error, Result};
+use crate::format::checksum::crc32c_raw;
+use crate::format::superblock::Superblock;
+use crate::types::{FileBlock, FsBlock};
+
+/// First 12 bytes of a node.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(crate) struct RawHeader {
+    pub(crate) eh_magic: U16,      // 0x0
+    pub(crate) eh_entries: U16,    // 0x2
+    pub(crate) eh_max: U16,        // 0x4
+    pub(crate) eh_depth: U16,      // 0x6
+    pub(crate) eh_generation: U32, // 0x8
+}
+
+/// An entry of a leaf.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct RawExtent {
+    pub(crate) ee_block: U32,    // 0x0
+    pub(crate) ee_len: U16,      // 0x4
+    pub(crate) ee_start_hi: U16, // 0x6
+    pub(crate) ee_start_lo: U32, // 0x8
+}
+
+/// An entry of an index node.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct RawIndex {
+    pub(crate) ei_block: U32,   // 0x0
+    pub(crate) ei_leaf_lo: U32, // 0x4
+    pub(crate) ei_leaf_hi: U16, // 0x8
+    pub(crate) ei_unused: U16,  // 0xA
+}
+
+const ENTRY_BYTES: usize = 12;
+const _: () = assert!(
+    size_of::<RawHeader>() == ENTRY_BYTES
+        && size_of::<RawExtent>() == ENTRY_BYTES
+        && size_of::<RawIndex>() == ENTRY_BYTES
+);
+/// `eh_magic`.
+pub(crate) const MAGIC: u16 = 0xF30A;
+/// The deepest tree: five levels of index nodes above the leaves.
+pub(crate) const DEPTH_MAX: u16 = 5;
+/// `ee_len` above this says "unwritten", by that much.
+const INITIALISED_LEN_MAX: u16 = 32768;
+
+/// An extent, typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) file_block: FileBlock,
+    pub(crate) len_blocks: u64,
+    pub(crate) start: FsBlock,
+    pub(crate) unwritten: bool,
+}
+
+impl RawExtent {
+    pub(crate) fn typed(&self) -> Extent {
+        let len = self.ee_len.get();
+        let unwritten = len > INITIALISED_LEN_MAX;
+        Extent {
+            file_block: FileBlock(self.ee_block.get().into()),
+            len_blocks: u64::from(if unwritten {
+                len - INITIALISED_LEN_MAX
+            } else {
+                len
+            }),
+            start: FsBlock(
+                u64::from(self.ee_start_lo.get()) | u64::from(self.ee_start_hi.get()) << 32,
+            ),
+            unwritten,
+        }
+    }
+}
+
+impl Extent {
+    /// First file block after it.
+    pub(crate) fn end(&self) -> u64 {
+        self.file_block.0.saturating_add(self.len_blocks)
+    }
+}
+
+impl RawIndex {
+    pub(crate) fn leaf(&self) -> FsBlock {
+        FsBlock(u64::from(self.ei_leaf_lo.get()) | u64::from(self.ei_leaf_hi.get()) << 32)
+    }
+}
+
+/// The entries of a checked node, sorted by file block.
+#[derive(Debug)]
+pub(crate) enum Node<'a> {
+    /// Depth 0.
+    Leaf(&'a [RawExtent]),
+    /// Depth 1 to 5; never empty.
+    Index { depth: u16, entries: &'a [RawIndex] },
+}
+
+/// Views a node without checking more than its bounds. For bytes that
+/// [`check`] has accepted, or that will be.
+pub(crate) fn view(bytes: &[u8]) -> Option<Node<'_>> {
+    let (header, rest) = RawHeader::ref_from_prefix(bytes).ok()?;
+    let count = usize::from(header.eh_entries.get());
+    let depth = header.eh_depth.get();
+    if depth == 0 {
+        let (entries, _) = <[RawExtent]>::ref_from_prefix_with_elems(rest, count).ok()?;
+        Some(Node::Leaf(entries))
+    } else {
+        let (entries, _) = <[RawIndex]>::ref_from_prefix_with_elems(rest, count).ok()?;
+        Some(Node::Index { depth, entries })
+    }
+}
+
+/// Checks a node: magic, room, depth, order, overlaps, and that all blocks lie
+/// in the volume. `depth` is what the parent demands; `None` for a root.
+pub(crate) fn check(
+    superblock: &Superblock,
+    structure: &dyn std::fmt::Display,
+    block: Option<FsBlock>,
+    bytes: &[u8],
+    depth: Option<u16>,
+) -> Result<()> {
+    let bad = |expected: &dyn std::fmt::Display, found: &dyn std::fmt::Display| {
+        Error::corrupt(structure, block, expected, found)
+    };
+    let (header, rest) = RawHeader::ref_from_prefix(bytes)
+        .map_err(|_| bad(&"an extent header of 12 bytes", &bytes.len()))?;
+    if header.eh_magic.get() != MAGIC {
+        let found = format!("{:#06x}", header.eh_magic.get());
+        return Err(bad(&format_args!("magic number {MAGIC:#06x}"), &found));
+    }
+    let room = rest.len() / ENTRY_BYTES;
+    let (entries, max) = (header.eh_entries.get(), header.eh_max.get());
+    if usize::from(max) > room || max == 0 {
+        return Err(bad(&format_args!("eh_max of 1 to {room}"), &max));
+    }
+    if entries > max {
+        return Err(bad(&format_args!("eh_entries of at most {max}"), &entries));
+    }
+    let found = header.eh_depth.get();
+    match depth {
+        Some(depth) if found != depth => {
+            return Err(bad(&format_args!("eh_depth of {depth}"), &found));
+        }
+        None if found > DEPTH_MAX => {
+            return Err(bad(
+                &format_args!("eh_depth of at most {DEPTH_MAX}"),
+                &found,
+            ));
+        }
+        _ => {}
+    }
+    match view(bytes) {
+        None => Err(bad(&"entries within the node", &entries)),
+        Some(Node::Leaf(entries)) => check_leaf(superblock, structure, block, entries),
+        Some(Node::Index { entries, .. }) => check_index(superblock, structure, block, entries),
+    }
+}
+
+fn check_leaf(
+    superblock: &Superblock,
+    structure: &dyn std::fmt::Display,
+    block: Option<FsBlock>,
+    entries: &[RawExtent],
+) -> Result<()> {
+    let mut free_from = 0;
+    for (index, raw) in entries.iter().enumerate() {
+        let extent = raw.typed();
+        let bad = |expected: String| {
+            Error::corrupt(
+                format!("extent {index} of {structure}"),
+                block,
+                expected,
+                format_args!(
+                    "file block {}, {} blocks at block {}",
+                    extent.file_block, extent.len_blocks, extent.start
+                ),
+            )
+        };
+        if extent.len_blocks == 0 {
+            return Err(bad("a length of at least 1 block".into()));
+        }
+        if extent.file_block.0 < free_from {
+            return Err(bad(format!("a start at file block {free_from} or later")));
+        }
+        if extent.end() > FILE_BLOCKS_MAX {
+            return Err(bad(format!(
+                "an end at file block {FILE_BLOCKS_MAX} or before"
+            )));
+        }
+        if !superblock.contains_run(extent.start, extent.len_blocks) {
+            return Err(bad(format!("blocks below {}", superblock.blocks_count)));
+        }
+        free_from = extent.end();
+    }
+    Ok(())
+}
+
+/// A file has at most this many blocks: file block numbers are 32 bits.
+pub(crate) const FILE_BLOCKS_MAX: u64 = 1 << 32;
+
+fn check_index(
+    superblock: &Superblock,
+    structure: &dyn std::fmt::Display,
+    block: Option<FsBlock>,
+    entries: &[RawIndex],
+) -> Result<()> {
+    if entries.is_empty() {
+        return Err(Error::corrupt(structure, block, "at least 1 index", 0));
+    }
+    let mut free_from = 0;
+    for (number, index) in entries.iter().enumerate() {
+        let key = u64::from(index.ei_block.get());
+        if key < free_from {
+            return Err(Error::corrupt(
+                format!("index {number} of {structure}"),
+                block,
+                format_args!("file block {free_from} or later"),
+                key,
+            ));
+        }
+        if !superblock.contains(index.leaf()) {
+            return Err(Error::corrupt(
+                format!("index {number} of {structure}"),
+                block,
+                format_args!("a block below {}", superblock.blocks_count),
+                index.leaf(),
+            ));
+        }
+        free_from = key + 1;
+    }
+    Ok(())
+}
+
+/// Checks the checksum that follows the entries' room in a node that fills a block.
+pub(crate) fn check_checksum(
+    structure: &dyn std::fmt::Display,
+    seed: u32,
+    block: FsBlock,
+    bytes: &[u8],
+) -> Result<()> {
+    let (header, _) = RawHeader::ref_from_prefix(bytes)
+        .map_err(|_| Error::corrupt(structure, Some(block), "12 bytes", bytes.len()))?;
+    let tail_at = ENTRY_BYTES * (usize::from(header.eh_max.get()) + 1);
+    let covered = bytes.get(..tail_at);
+    let stored = bytes
+        .get(tail_at..)
+        .and_then(|tail| U32::read_from_prefix(tail).ok());
+    match (covered, stored) {
+        (Some(covered), Some((stored, _))) => {
+            let computed = crc32c_raw(seed, covered);
+            if computed == stored.get() {
+                Ok(())
+            } else {
+                Err(Error::bad_checksum(
+                    structure,
+                    Some(block),
+                    computed,
+                    stored.get(),
+                ))
+            }
+        }
+        _ => Err(Error::corrupt(
+            structure,
+            Some(block),
+            "room for the checksum behind eh_max entries",
+            header.eh_max,
+        )),
+    }
+}

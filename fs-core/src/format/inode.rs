@@ -1,0 +1,466 @@
+//! Inodes: 128 bytes of the old form, then as many extra fields as
+//! `i_extra_isize` says, then extended attributes (ext4 on-disk layout,
+//! "Index Nodes").
+
+use zerocopy::little_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::checksum::crc32c_raw;
+use crate::format::features::{IncompatFeatures, RoCompatFeatures};
+use crate::format::inode_flags::InodeFlags;
+use crate::format::superblock::Superblock;
+use crate::types::{FileType, FsBlock, InodeNumber, Timestamp};
+
+/// The part every inode has.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(crate) struct RawInode {
+    pub(crate) i_mode: U16,            // 0x00
+    pub(crate) i_uid: U16,             // 0x02
+    pub(crate) i_size_lo: U32,         // 0x04
+    pub(crate) i_atime: U32,           // 0x08
+    pub(crate) i_ctime: U32,           // 0x0C
+    pub(crate) i_mtime: U32,           // 0x10
+    pub(crate) i_dtime: U32,           // 0x14
+    pub(crate) i_gid: U16,             // 0x18
+    pub(crate) i_links_count: U16,     // 0x1A
+    pub(crate) i_blocks_lo: U32,       // 0x1C
+    pub(crate) i_flags: U32,           // 0x20
+    pub(crate) l_i_version: U32,       // 0x24
+    pub(crate) i_block: [u8; 60],      // 0x28
+    pub(crate) i_generation: U32,      // 0x64
+    pub(crate) i_file_acl_lo: U32,     // 0x68
+    pub(crate) i_size_high: U32,       // 0x6C
+    pub(crate) i_obso_faddr: U32,      // 0x70
+    pub(crate) l_i_blocks_high: U16,   // 0x74
+    pub(crate) l_i_file_acl_high: U16, // 0x76
+    pub(crate) l_i_uid_high: U16,      // 0x78
+    pub(crate) l_i_gid_high: U16,      // 0x7A
+    pub(crate) l_i_checksum_lo: U16,   // 0x7C
+    pub(crate) l_i_reserved: U16,      // 0x7E
+}
+
+/// The extra fields, each there only if `i_extra_isize` reaches past it.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Default)]
+#[repr(C)]
+struct RawExtra {
+    i_extra_isize: U16,  // 0x80
+    i_checksum_hi: U16,  // 0x82
+    i_ctime_extra: U32,  // 0x84
+    i_mtime_extra: U32,  // 0x88
+    i_atime_extra: U32,  // 0x8C
+    i_crtime: U32,       // 0x90
+    i_crtime_extra: U32, // 0x94
+    i_version_hi: U32,   // 0x98
+    i_projid: U32,       // 0x9C
+}
+
+/// Size of the part every inode has.
+pub(crate) const BASE_BYTES: usize = 128;
+const EXTRA_BYTES: usize = size_of::<RawExtra>();
+/// Where `i_block` lies in an inode.
+pub(crate) const BLOCK_AREA: std::ops::Range<usize> = 0x28..0x64;
+const CHECKSUM_LO_OFFSET: usize = 0x7C;
+const CHECKSUM_HI_OFFSET: usize = 0x82;
+const EXTRA_ISIZE_OFFSET: usize = 0x80;
+/// Offset, within the extra fields, of the first byte after `i_checksum_hi`.
+const CHECKSUM_HI_END: usize = 4;
+
+const _: () = assert!(size_of::<RawInode>() == BASE_BYTES && EXTRA_BYTES == 32);
+
+/// An inode whose checksum and type are right. What its block map or xattrs
+/// say is checked where they are read.
+#[derive(Debug, Clone)]
+pub struct Inode {
+    number: InodeNumber,
+    file_type: FileType,
+    mode: u16,
+    uid: u32,
+    gid: u32,
+    size_bytes: u64,
+    blocks_512: u64,
+    links: u16,
+    generation: u32,
+    flags: InodeFlags,
+    project_id: u32,
+    accessed: Timestamp,
+    modified: Timestamp,
+    changed: Timestamp,
+    created: Option<Timestamp>,
+    deleted_at: u32,
+    version: u64,
+    xattr_block: Option<FsBlock>,
+    block_area: [u8; 60],
+    xattr_area: Box<[u8]>,
+    checksum_seed: u32,
+}
+
+impl Inode {
+    /// Its number.
+    pub fn number(&self) -> InodeNumber {
+        self.number
+    }
+
+    /// What it is.
+    pub fn file_type(&self) -> FileType {
+        self.file_type
+    }
+
+    /// Type and permission bits, as in `st_mode`.
+    pub fn mode(&self) -> u16 {
+        self.mode
+    }
+
+    /// Owner.
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// Owning group.
+    pub fn gid(&self) -> u32 {
+        self.gid
+    }
+
+    /// Length of the content in bytes.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// Space taken, in units of 512 bytes, as in `st_blocks`. Files with inline
+    /// data report their size, as Linux does, lest archivers take them for holes.
+    pub fn blocks_512(&self) -> u64 {
+        if self.file_type == FileType::Regular && self.has_inline_data() {
+            self.blocks_512
+                .saturating_add(self.size_bytes.div_ceil(512))
+        } else {
+            self.blocks_512
+        }
+    }
+
+    /// Number of names. 1 stands for "many" in a directory of 65,000 or more.
+    pub fn links(&self) -> u32 {
+        self.links.into()
+    }
+
+    /// Tells uses of the same number apart.
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// All flags; FS_IOC_GETFLAGS shows those in [`USER_VISIBLE_FLAGS`].
+    pub fn flags(&self) -> InodeFlags {
+        self.flags
+    }
+
+    /// Project, 0 where the inode has no room for one.
+    pub fn project_id(&self) -> u32 {
+        self.project_id
+    }
+
+    /// Last access.
+    pub fn accessed(&self) -> Timestamp {
+        self.accessed
+    }
+
+    /// Last change of the content.
+    pub fn modified(&self) -> Timestamp {
+        self.modified
+    }
+
+    /// Last change of content or attributes.
+    pub fn changed(&self) -> Timestamp {
+        self.changed
+    }
+
+    /// Creation; `None` where the inode has no room for it.
+    pub fn created(&self) -> Option<Timestamp> {
+        self.created
+    }
+
+    /// Deletion in seconds since 1970, or the next inode of the orphan list.
+    pub fn deleted_at(&self) -> u32 {
+        self.deleted_at
+    }
+
+    /// NFS change counter.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// (major, minor) of a device node; `None` for anything else.
+    pub fn device_number(&self) -> Option<(u32, u32)> {
+        if !matches!(self.file_type, FileType::CharDevice | FileType::BlockDevice) {
+            return None;
+        }
+        let word = |at: usize| {
+            self.block_area
+                .get(at..)
+                .and_then(|bytes| U32::read_from_prefix(bytes).ok())
+                .map_or(0, |(word, _)| word.get())
+        };
+        // The old form (8:8 bits) in the first word, else the new one (12:20) in the second.
+        let (old, new) = (word(0), word(4));
+        Some(if old != 0 {
+            (old >> 8 & 0xFF, old & 0xFF)
+        } else {
+            ((new & 0xF_FF00) >> 8, new & 0xFF | new >> 12 & 0xF_FF00)
+        })
+    }
+
+    /// True if content lies in the inode itself.
+    pub fn has_inline_data(&self) -> bool {
+        self.flags.contains(InodeFlags::INLINE_DATA)
+    }
+
+    /// The block of extended attributes, if there is one.
+    pub(crate) fn xattr_block(&self) -> Option<FsBlock> {
+        self.xattr_block
+    }
+
+    /// `i_block`: root of the block map, inline data, or a short symlink.
+    pub(crate) fn block_area(&self) -> &[u8; 60] {
+        &self.block_area
+    }
+
+    /// The bytes after the extra fields; empty if there is no room.
+    pub(crate) fn xattr_area(&self) -> &[u8] {
+        &self.xattr_area
+    }
+
+    /// Seed of the checksums of everything that belongs to this inode.
+    pub(crate) fn checksum_seed(&self) -> u32 {
+        self.checksum_seed
+    }
+
+    /// True if a symlink's target lies in `i_block`. Linux decides by the
+    /// absence of blocks other than the xattr block's.
+    pub(crate) fn is_fast_symlink(&self, superblock: &Superblock) -> bool {
+        let xattr_blocks_512 = self
+            .xattr_block
+            .map_or(0, |_| u64::from(superblock.cluster_bytes / 512));
+        self.file_type == FileType::Symlink
+            && !self.has_inline_data()
+            && !self.flags.contains(InodeFlags::EA_INODE)
+            && self.blocks_512 == xattr_blocks_512
+    }
+}
+
+fn timestamp(seconds_low: U32, extra: Option<U32>) -> Timestamp {
+    let low = i64::from(seconds_low.get().cast_signed());
+    match extra {
+        None => Timestamp {
+            seconds: low,
+            nanos: 0,
+        },
+        Some(extra) => Timestamp {
+            // Two epoch bits extend the signed 32-bit seconds upwards.
+            seconds: low + (i64::from(extra.get() & 3) << 32),
+            nanos: (extra.get() >> 2).min(999_999_999),
+        },
+    }
+}
+
+/// Seed of an inode's own checksum and of all that belongs to it.
+fn seed_of(superblock: &Superblock, number: InodeNumber, generation: u32) -> u32 {
+    let seed = crc32c_raw(superblock.checksum_seed, &number.0.to_le_bytes());
+    crc32c_raw(seed, &generation.to_le_bytes())
+}
+
+/// The checksum an inode's bytes ought to carry: all of them, with the
+/// checksum's own fields as zero. 32 bits if `i_checksum_hi` is there.
+fn computed_checksum(seed: u32, bytes: &[u8], has_high: bool) -> u32 {
+    let piece = |range: std::ops::Range<usize>| bytes.get(range).unwrap_or(&[]);
+    let mut crc = crc32c_raw(seed, piece(0..CHECKSUM_LO_OFFSET));
+    crc = crc32c_raw(crc, &[0, 0]);
+    if has_high {
+        crc = crc32c_raw(crc, piece(CHECKSUM_LO_OFFSET + 2..CHECKSUM_HI_OFFSET));
+        crc = crc32c_raw(crc, &[0, 0]);
+        crc32c_raw(crc, piece(CHECKSUM_HI_OFFSET + 2..bytes.len()))
+    } else {
+        crc32c_raw(crc, piece(CHECKSUM_LO_OFFSET + 2..bytes.len()))
+    }
+}
+
+/// `i_extra_isize`, or 0 if the inode has no room for it.
+fn extra_isize(bytes: &[u8]) -> usize {
+    bytes
+        .get(EXTRA_ISIZE_OFFSET..EXTRA_ISIZE_OFFSET + 2)
+        .and_then(|field| U16::read_from_bytes(field).ok())
+        .map_or(0, |size| usize::from(size.get()))
+}
+
+/// Writes the right checksum into an inode's bytes, if the volume wants one.
+pub(crate) fn set_checksum(superblock: &Superblock, number: InodeNumber, bytes: &mut [u8]) {
+    if !superblock.has_metadata_csum() {
+        return;
+    }
+    let Ok((raw, _)) = RawInode::ref_from_prefix(bytes) else {
+        return;
+    };
+    let seed = seed_of(superblock, number, raw.i_generation.get());
+    let has_high = extra_isize(bytes) >= CHECKSUM_HI_END;
+    let [b0, b1, b2, b3] = computed_checksum(seed, bytes, has_high).to_le_bytes();
+    if let Some(low) = bytes.get_mut(CHECKSUM_LO_OFFSET..CHECKSUM_LO_OFFSET + 2) {
+        low.copy_from_slice(&[b0, b1]);
+    }
+    if has_high && let Some(high) = bytes.get_mut(CHECKSUM_HI_OFFSET..CHECKSUM_HI_OFFSET + 2) {
+        high.copy_from_slice(&[b2, b3]);
+    }
+}
+
+/// Checks and types the inode in `bytes` (`inode_bytes` long), which lies in `block`.
+///
+/// # Errors
+/// `Stale` if the inode is not in use, `Corrupt` for a bad checksum or type.
+pub(crate) fn parse(
+    superblock: &Superblock,
+    number: InodeNumber,
+    block: FsBlock,
+    bytes: &[u8],
+) -> Result<Inode> {
+    let name = || format!("inode {number}");
+    let bad = |expected: &dyn std::fmt::Display, found: &dyn std::fmt::Display| {
+        Error::corrupt(name(), Some(block), expected, found)
+    };
+    let (raw, rest) =
+        RawInode::ref_from_prefix(bytes).map_err(|_| bad(&"128 or more bytes", &bytes.len()))?;
+    if raw.i_links_count.get() == 0 && raw.i_mode.get() == 0 {
+        return Err(Error::from(ErrorKind::Stale).context(name()));
+    }
+    let extra_isize = extra_isize(bytes);
+    if extra_isize > rest.len() || !extra_isize.is_multiple_of(4) {
+        let expected = format!("i_extra_isize a multiple of 4 up to {}", rest.len());
+        return Err(bad(&expected, &extra_isize));
+    }
+    let seed = seed_of(superblock, number, raw.i_generation.get());
+    let mut extra = RawExtra::default();
+    let present = extra_isize.min(EXTRA_BYTES);
+    if let (Some(to), Some(from)) = (extra.as_mut_bytes().get_mut(..present), rest.get(..present)) {
+        to.copy_from_slice(from);
+    }
+    if superblock.has_metadata_csum() {
+        check_checksum(raw, &extra, seed, bytes).map_err(|(computed, stored)| {
+            Error::bad_checksum(name(), Some(block), computed, stored)
+        })?;
+    }
+    let file_type = FileType::from_mode(raw.i_mode.get()).ok_or_else(|| {
+        bad(
+            &"a file type in i_mode",
+            &format!("{:#o}", raw.i_mode.get()),
+        )
+    })?;
+    let xattr_area = rest
+        .get(extra_isize..)
+        .filter(|_| extra_isize != 0)
+        .unwrap_or(&[]);
+    typed(
+        superblock,
+        number,
+        raw,
+        &extra,
+        extra_isize,
+        file_type,
+        xattr_area,
+        seed,
+    )
+    .map_err(|size| bad(&"a size below 2^63 bytes", &size))
+}
+
+fn check_checksum(
+    raw: &RawInode,
+    extra: &RawExtra,
+    seed: u32,
+    bytes: &[u8],
+) -> std::result::Result<(), (u32, u32)> {
+    let has_high = usize::from(extra.i_extra_isize.get()) >= CHECKSUM_HI_END;
+    let computed = computed_checksum(seed, bytes, has_high);
+    let low = u32::from(raw.l_i_checksum_lo.get());
+    let (computed, stored) = if has_high {
+        (computed, low | u32::from(extra.i_checksum_hi.get()) << 16)
+    } else {
+        (computed & 0xFFFF, low)
+    };
+    if computed == stored {
+        Ok(())
+    } else {
+        Err((computed, stored))
+    }
+}
+
+#[allow(clippy::too_many_arguments)] // One caller; the parts of one inode.
+fn typed(
+    superblock: &Superblock,
+    number: InodeNumber,
+    raw: &RawInode,
+    extra: &RawExtra,
+    extra_isize: usize,
+    file_type: FileType,
+    xattr_area: &[u8],
+    checksum_seed: u32,
+) -> std::result::Result<Inode, u64> {
+    let has = |end: usize| extra_isize >= end;
+    let flags = InodeFlags::from_bits_retain(raw.i_flags.get());
+    // Directories have 64-bit sizes only with large_dir: the field meant
+    // something else in the directories of older systems.
+    let size_is_wide =
+        file_type == FileType::Regular || superblock.has_incompat(IncompatFeatures::LARGEDIR);
+    let size_high = if size_is_wide {
+        raw.i_size_high.get()
+    } else {
+        0
+    };
+    let size_bytes = u64::from(raw.i_size_lo.get()) | u64::from(size_high) << 32;
+    if size_bytes > i64::MAX.unsigned_abs() {
+        return Err(size_bytes);
+    }
+    let xattr_block = u64::from(raw.i_file_acl_lo.get())
+        | if superblock.has_incompat(IncompatFeatures::BIT64) {
+            u64::from(raw.l_i_file_acl_high.get()) << 32
+        } else {
+            0
+        };
+    Ok(Inode {
+        number,
+        file_type,
+        mode: raw.i_mode.get(),
+        uid: u32::from(raw.i_uid.get()) | u32::from(raw.l_i_uid_high.get()) << 16,
+        gid: u32::from(raw.i_gid.get()) | u32::from(raw.l_i_gid_high.get()) << 16,
+        size_bytes,
+        blocks_512: blocks_512(superblock, raw, flags),
+        links: raw.i_links_count.get(),
+        generation: raw.i_generation.get(),
+        flags,
+        project_id: if has(32) { extra.i_projid.get() } else { 0 },
+        changed: timestamp(raw.i_ctime, has(8).then_some(extra.i_ctime_extra)),
+        modified: timestamp(raw.i_mtime, has(12).then_some(extra.i_mtime_extra)),
+        accessed: timestamp(raw.i_atime, has(16).then_some(extra.i_atime_extra)),
+        created: has(20)
+            .then(|| timestamp(extra.i_crtime, has(24).then_some(extra.i_crtime_extra))),
+        deleted_at: raw.i_dtime.get(),
+        version: u64::from(raw.l_i_version.get())
+            | if has(28) {
+                u64::from(extra.i_version_hi.get()) << 32
+            } else {
+                0
+            },
+        xattr_block: (xattr_block != 0).then_some(FsBlock(xattr_block)),
+        block_area: raw.i_block,
+        xattr_area: xattr_area.into(),
+        checksum_seed,
+    })
+}
+
+fn blocks_512(superblock: &Superblock, raw: &RawInode, flags: InodeFlags) -> u64 {
+    let low = u64::from(raw.i_blocks_lo.get());
+    if !superblock.has_ro_compat(RoCompatFeatures::HUGE_FILE) {
+        return low;
+    }
+    let blocks = low | u64::from(raw.l_i_blocks_high.get()) << 32;
+    if flags.contains(InodeFlags::HUGE_FILE) {
+        // 48 bits of blocks of at most 2^16 bytes: 2^55 units of 512 at most.
+        blocks * u64::from(superblock.block_bytes / 512)
+    } else {
+        blocks
+    }
+}

@@ -1,0 +1,57 @@
+//! Blocks of the orphan file: inode numbers up to a tail with a magic number
+//! and a checksum (ext4 on-disk layout, "Orphan file").
+
+use zerocopy::little_endian::U32;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::error::{Error, Result};
+use crate::format::checksum::crc32c_raw;
+use crate::types::{FsBlock, InodeNumber};
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawTail {
+    ob_magic: U32,    // 0x0
+    ob_checksum: U32, // 0x4
+}
+
+const MAGIC: u32 = 0x0B10_CA04;
+const TAIL_BYTES: usize = 8;
+const _: () = assert!(size_of::<RawTail>() == TAIL_BYTES);
+
+/// The inode numbers in a checked block, empty slots left out.
+/// `checksum_seed` is the orphan file's own, if the volume has checksums.
+pub(crate) fn entries(
+    block: FsBlock,
+    bytes: &[u8],
+    checksum_seed: Option<u32>,
+) -> Result<Vec<InodeNumber>> {
+    let bad = |expected: &dyn std::fmt::Display, found: &dyn std::fmt::Display| {
+        Error::corrupt("orphan file", Some(block), expected, found)
+    };
+    let (entries, tail) =
+        RawTail::ref_from_suffix(bytes).map_err(|_| bad(&"a tail of 8 bytes", &bytes.len()))?;
+    if tail.ob_magic.get() != MAGIC {
+        let found = format!("{:#010x}", tail.ob_magic.get());
+        return Err(bad(&format_args!("magic number {MAGIC:#010x}"), &found));
+    }
+    if let Some(seed) = checksum_seed {
+        let crc = crc32c_raw(seed, &block.0.to_le_bytes());
+        let computed = crc32c_raw(crc, entries);
+        if computed != tail.ob_checksum.get() {
+            return Err(Error::bad_checksum(
+                "orphan file",
+                Some(block),
+                computed,
+                tail.ob_checksum.get(),
+            ));
+        }
+    }
+    let (entries, _) = <[U32]>::ref_from_prefix_with_elems(entries, entries.len() / 4)
+        .map_err(|_| bad(&"whole entries", &entries.len()))?;
+    Ok(entries
+        .iter()
+        .map(|entry| InodeNumber(entry.get()))
+        .filter(|inode| inode.0 != 0)
+        .collect())
+}

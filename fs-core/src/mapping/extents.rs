@@ -1,0 +1,182 @@
+//! Looking up in an extent tree.
+
+use std::ops::Range;
+
+use crate::cache::{Role, RoleKind};
+use crate::error::{Error, Result};
+use crate::format::extent::{self, Extent, Node, RawExtent, RawIndex};
+use crate::format::inode::Inode;
+use crate::mapping::FILE_BLOCKS_MAX;
+use crate::run::{ExtentState, MappedExtent, hole};
+use crate::store::Store;
+use crate::types::{FileBlock, FsBlock};
+
+/// What a node says of a block: an answer, or where to look next.
+enum Step {
+    Found(MappedExtent),
+    Descend {
+        child: FsBlock,
+        depth: u16,
+        window: Range<u64>,
+    },
+}
+
+/// Finds the extent or hole around `block`; the answer starts at `block`.
+pub(super) fn find(store: &Store, inode: &Inode, block: FileBlock) -> Result<MappedExtent> {
+    let number = inode.number();
+    let name = format_args!("extent tree root of inode {number}");
+    let root = inode.block_area();
+    extent::check(&store.superblock, &name, None, root, None)?;
+    let whole = 0..FILE_BLOCKS_MAX;
+    let mut step = look(&name, None, extent::view(root), whole, block)?;
+    // The depth falls by one a level, checked against each node's own word.
+    loop {
+        let (child, depth, window) = match step {
+            Step::Found(extent) => return Ok(extent),
+            Step::Descend {
+                child,
+                depth,
+                window,
+            } => (child, depth, window),
+        };
+        let structure = format_args!("extent node of inode {number}");
+        let role = Role::of_inode(RoleKind::ExtentNode, inode.number(), depth.min(255) as u8);
+        let node = store.cache.get(child, role, |bytes| {
+            extent::check(
+                &store.superblock,
+                &structure,
+                Some(child),
+                bytes,
+                Some(depth),
+            )?;
+            match store.seed_for(inode) {
+                Some(seed) => extent::check_checksum(&structure, seed, child, bytes),
+                None => Ok(()),
+            }
+        })?;
+        step = look(
+            &structure,
+            Some(child),
+            extent::view(node.bytes()),
+            window,
+            block,
+        )?;
+    }
+}
+
+/// One level. `window` is the range of file blocks the node answers for.
+fn look(
+    structure: &dyn std::fmt::Display,
+    at: Option<FsBlock>,
+    node: Option<Node<'_>>,
+    window: Range<u64>,
+    block: FileBlock,
+) -> Result<Step> {
+    match node {
+        Some(Node::Leaf(entries)) => {
+            check_window(
+                structure,
+                at,
+                &window,
+                entries.first().map(first_of),
+                entries.last().map(|e| e.typed().end()),
+            )?;
+            Ok(Step::Found(in_leaf(entries, window, block)))
+        }
+        Some(Node::Index { depth, entries }) => {
+            let keys = |index: &RawIndex| u64::from(index.ei_block.get());
+            check_window(
+                structure,
+                at,
+                &window,
+                entries.first().map(keys),
+                entries.last().map(|index| keys(index) + 1),
+            )?;
+            Ok(in_index(entries, depth, window, block))
+        }
+        None => Err(Error::corrupt(structure, at, "an extent node", "none")),
+    }
+}
+
+fn first_of(extent: &RawExtent) -> u64 {
+    extent.ee_block.get().into()
+}
+
+/// A child may not speak for blocks its parent gave to others.
+fn check_window(
+    structure: &dyn std::fmt::Display,
+    at: Option<FsBlock>,
+    window: &Range<u64>,
+    first: Option<u64>,
+    end: Option<u64>,
+) -> Result<()> {
+    let inside =
+        first.is_none_or(|first| first >= window.start) && end.is_none_or(|end| end <= window.end);
+    if inside {
+        return Ok(());
+    }
+    Err(Error::corrupt(
+        structure,
+        at,
+        format_args!("file blocks {} to {}", window.start, window.end - 1),
+        format_args!(
+            "file blocks {} to {}",
+            first.unwrap_or(0),
+            end.unwrap_or(1).saturating_sub(1)
+        ),
+    ))
+}
+
+fn in_leaf(entries: &[RawExtent], window: Range<u64>, block: FileBlock) -> MappedExtent {
+    let after = entries.partition_point(|entry| first_of(entry) <= block.0);
+    let before = after.checked_sub(1).and_then(|index| entries.get(index));
+    if let Some(extent) = before.map(RawExtent::typed)
+        && block.0 < extent.end()
+    {
+        return mapped(&extent).starting_at(block);
+    }
+    let end = entries.get(after).map_or(window.end, first_of);
+    hole(block, end - block.0)
+}
+
+fn in_index(entries: &[RawIndex], depth: u16, window: Range<u64>, block: FileBlock) -> Step {
+    let key = |index: &RawIndex| u64::from(index.ei_block.get());
+    let after = entries.partition_point(|entry| key(entry) <= block.0);
+    let Some(index) = after.checked_sub(1).and_then(|at| entries.get(at)) else {
+        // Before the first key there is nothing.
+        let end = entries.first().map_or(window.end, key);
+        return Step::Found(hole(block, end - block.0));
+    };
+    let end = entries.get(after).map_or(window.end, key);
+    Step::Descend {
+        child: index.leaf(),
+        depth: depth - 1,
+        window: key(index)..end,
+    }
+}
+
+pub(super) fn mapped(extent: &Extent) -> MappedExtent {
+    MappedExtent {
+        file_block: extent.file_block,
+        len_blocks: extent.len_blocks,
+        state: if extent.unwritten {
+            ExtentState::Unwritten(extent.start)
+        } else {
+            ExtentState::Written(extent.start)
+        },
+    }
+}
+
+/// The same in a sorted list without holes recorded.
+pub(super) fn find_in_list(list: &[MappedExtent], block: FileBlock) -> MappedExtent {
+    let after = list.partition_point(|extent| extent.file_block <= block);
+    match after.checked_sub(1).and_then(|index| list.get(index)) {
+        Some(extent) if block < extent.end() => extent.starting_at(block),
+        _ => {
+            let end = list
+                .get(after)
+                .map_or(FILE_BLOCKS_MAX, |next| next.file_block.0);
+            hole(block, end.saturating_sub(block.0).max(1))
+        }
+    }
+}

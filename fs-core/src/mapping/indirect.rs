@@ -1,0 +1,126 @@
+//! The block map of ext2 and ext3: twelve block numbers in the inode, then a
+//! single, a double and a triple tree of blocks full of block numbers
+//! (ext4 on-disk layout, "Direct/Indirect Block Addressing").
+
+use std::sync::Arc;
+
+use zerocopy::FromBytes;
+use zerocopy::little_endian::U32;
+
+use crate::cache::{Block, Role, RoleKind};
+use crate::error::{Error, Result};
+use crate::format::inode::Inode;
+use crate::format::superblock::Superblock;
+use crate::mapping::FILE_BLOCKS_MAX;
+use crate::run::{ExtentState, MappedExtent, hole};
+use crate::store::Store;
+use crate::types::{FileBlock, FsBlock};
+
+const DIRECT: u64 = 12;
+/// Levels of the three trees behind the direct blocks.
+const TREES: [u32; 3] = [1, 2, 3];
+
+/// Finds the run around `block`, as far as one block of pointers tells.
+pub(super) fn find(store: &Store, inode: &Inode, block: FileBlock) -> Result<MappedExtent> {
+    let root = pointers(inode.block_area());
+    let number = inode.number();
+    let name = format_args!("block map of inode {number}");
+    check_pointers(&store.superblock, &name, None, root)?;
+    if block.0 < DIRECT {
+        let direct = root.get(..DIRECT as usize).unwrap_or(root);
+        return Ok(run(direct, block, block.0));
+    }
+    let per_block = u64::from(store.superblock.block_bytes / 4);
+    let mut start = DIRECT;
+    for (levels, pointer) in TREES.into_iter().zip(root.iter().skip(DIRECT as usize)) {
+        // At most (2^14)^3 = 2^42.
+        let span = per_block.pow(levels);
+        if block.0 - start < span {
+            return in_tree(store, inode, pointer.get(), levels, start, block);
+        }
+        start += span;
+    }
+    Ok(hole(block, FILE_BLOCKS_MAX - block.0))
+}
+
+/// Descends one tree that answers for `start .. start + per_block^levels`.
+fn in_tree(
+    store: &Store,
+    inode: &Inode,
+    mut pointer: u32,
+    mut levels: u32,
+    mut start: u64,
+    block: FileBlock,
+) -> Result<MappedExtent> {
+    let per_block = u64::from(store.superblock.block_bytes / 4);
+    loop {
+        if pointer == 0 {
+            let end = start.saturating_add(per_block.pow(levels));
+            return Ok(hole(block, end - block.0));
+        }
+        let node = load(store, inode, FsBlock(pointer.into()), levels)?;
+        let entries = pointers(node.bytes());
+        levels -= 1;
+        let span = per_block.pow(levels);
+        let index = (block.0 - start) / span;
+        if levels == 0 {
+            return Ok(run(entries, block, index));
+        }
+        start += index * span;
+        pointer = entries.get(index as usize).map_or(0, |entry| entry.get());
+    }
+}
+
+fn load(store: &Store, inode: &Inode, block: FsBlock, levels: u32) -> Result<Arc<Block>> {
+    let role = Role::of_inode(RoleKind::IndirectBlock, inode.number(), levels as u8);
+    store.cache.get(block, role, |bytes| {
+        let name = format!("indirect block of inode {}", inode.number());
+        check_pointers(&store.superblock, &name, Some(block), pointers(bytes))
+    })
+}
+
+fn pointers(bytes: &[u8]) -> &[U32] {
+    <[U32]>::ref_from_bytes(bytes).unwrap_or(&[])
+}
+
+fn check_pointers(
+    superblock: &Superblock,
+    structure: &dyn std::fmt::Display,
+    block: Option<FsBlock>,
+    pointers: &[U32],
+) -> Result<()> {
+    let outside = pointers
+        .iter()
+        .map(|pointer| FsBlock(pointer.get().into()))
+        .find(|&target| target.0 != 0 && !superblock.contains(target));
+    match outside {
+        None => Ok(()),
+        Some(target) => Err(Error::corrupt(
+            structure,
+            block,
+            format_args!("blocks below {}", superblock.blocks_count),
+            target,
+        )),
+    }
+}
+
+/// The run of equal state from `entries[index]` on, which is file block `block`.
+fn run(entries: &[U32], block: FileBlock, index: u64) -> MappedExtent {
+    let mut left = entries.iter().skip(index as usize).map(|entry| entry.get());
+    let first = left.next().unwrap_or(0);
+    let (state, len) = if first == 0 {
+        (
+            ExtentState::Hole,
+            left.take_while(|&next| next == 0).count(),
+        )
+    } else {
+        let follows = |(next, want): &(u32, u64)| u64::from(*next) == *want;
+        let len = left.zip(u64::from(first) + 1..).take_while(follows).count();
+        (ExtentState::Written(FsBlock(first.into())), len)
+    };
+    MappedExtent {
+        file_block: block,
+        len_blocks: len as u64 + 1,
+        state,
+    }
+}

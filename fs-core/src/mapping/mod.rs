@@ -1,0 +1,65 @@
+//! From a file's blocks to the device's: extent trees, the indirect blocks of
+//! ext2 and ext3, and the patched extent lists of a fast-commit log.
+
+mod extents;
+mod indirect;
+
+use crate::error::{ErrorKind, Result};
+use crate::format::extent::Extent;
+use crate::format::inode::Inode;
+use crate::format::inode_flags::InodeFlags;
+use crate::run::{MappedExtent, hole};
+use crate::store::Store;
+use crate::types::{FileBlock, FileType};
+
+/// A file's blocks are numbered below this: the format has 32 bits for them.
+pub(crate) const FILE_BLOCKS_MAX: u64 = crate::format::extent::FILE_BLOCKS_MAX;
+
+/// What is at `block`, and as far as one look goes: the answer may be followed
+/// by another of the same state.
+///
+/// # Errors
+/// `InvalidInput` if the inode has no block map (inline data, a device node),
+/// `Corrupt` for a damaged one.
+pub(crate) fn map_some(store: &Store, inode: &Inode, block: FileBlock) -> Result<MappedExtent> {
+    let has_map = matches!(
+        inode.file_type(),
+        FileType::Regular | FileType::Directory | FileType::Symlink
+    );
+    if !has_map || inode.has_inline_data() {
+        return Err(ErrorKind::InvalidInput("the inode has no block map").into());
+    }
+    if block.0 >= FILE_BLOCKS_MAX {
+        return Ok(hole(block, u64::MAX - block.0));
+    }
+    if let Some(patched) = store.patches.extents(inode.number()) {
+        return Ok(extents::find_in_list(patched, block));
+    }
+    if inode.flags().contains(InodeFlags::EXTENTS) {
+        extents::find(store, inode, block)
+    } else {
+        indirect::find(store, inode, block)
+    }
+}
+
+/// What is at `block`, up to where the state changes or `limit` is passed.
+pub(crate) fn map(
+    store: &Store,
+    inode: &Inode,
+    block: FileBlock,
+    limit: FileBlock,
+) -> Result<MappedExtent> {
+    let mut run = map_some(store, inode, block)?;
+    while run.end() < limit && run.end().0 < FILE_BLOCKS_MAX {
+        let next = map_some(store, inode, run.end())?;
+        if !run.merge(&next) {
+            break;
+        }
+    }
+    Ok(run)
+}
+
+/// An extent of the tree as a run.
+pub(crate) fn extent_run(extent: &Extent) -> MappedExtent {
+    extents::mapped(extent)
+}

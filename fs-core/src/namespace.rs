@@ -1,0 +1,84 @@
+//! Paths: from the root to an inode, symbolic links followed inside the image.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::directory;
+use crate::error::{Error, ErrorKind, Result};
+use crate::file;
+use crate::format::inode::Inode;
+use crate::store::Store;
+use crate::types::{FileType, InodeNumber};
+
+/// Linux follows at most this many symbolic links in one path.
+const LINKS_MAX: u32 = 40;
+/// Longest path Linux takes (PATH_MAX).
+const PATH_BYTES_MAX: usize = 4096;
+
+/// The inode a name of a directory leads to.
+///
+/// # Errors
+/// `NotFound`; `Corrupt` if the name leads to an inode that is not in use.
+pub(crate) fn child(store: &Store, directory: &Inode, name: &[u8]) -> Result<Arc<Inode>> {
+    let number = directory::lookup(store, directory, name)?.ok_or(ErrorKind::NotFound)?;
+    store.inode(number).map_err(|error| match error.kind() {
+        ErrorKind::Stale => Error::corrupt(
+            format!(
+                "entry \"{}\" of directory {}",
+                name.escape_ascii(),
+                directory.number()
+            ),
+            None,
+            "an inode in use",
+            format_args!("inode {number}, which is free"),
+        ),
+        _ => error,
+    })
+}
+
+/// Walks `path` from the root. Empty components are passed over; ".." of the
+/// root is the root. `follow` resolves a symbolic link at the end as well.
+pub(crate) fn resolve(store: &Store, path: &[u8], follow: bool) -> Result<Arc<Inode>> {
+    let root = store.inode(InodeNumber::ROOT)?;
+    let mut at = Arc::clone(&root);
+    // Parents of `at`; the way back for "..".
+    let mut parents: Vec<Arc<Inode>> = Vec::new();
+    let mut left: VecDeque<Vec<u8>> = components(path)?;
+    let mut links = 0;
+    while let Some(name) = left.pop_front() {
+        if name == b".." {
+            at = parents.pop().unwrap_or_else(|| Arc::clone(&root));
+            continue;
+        }
+        let next = child(store, &at, &name)?;
+        let is_last = left.is_empty();
+        if next.file_type() != FileType::Symlink || is_last && !follow {
+            parents.push(std::mem::replace(&mut at, next));
+            continue;
+        }
+        links += 1;
+        if links > LINKS_MAX {
+            return Err(ErrorKind::TooManyLinks.into());
+        }
+        let target = file::read_link(store, &next)?;
+        if target.starts_with(b"/") {
+            parents.clear();
+            at = Arc::clone(&root);
+        }
+        let mut following = components(&target)?;
+        following.append(&mut left);
+        left = following;
+    }
+    Ok(at)
+}
+
+fn components(path: &[u8]) -> Result<VecDeque<Vec<u8>>> {
+    if path.len() > PATH_BYTES_MAX {
+        return Err(ErrorKind::NameTooLong.into());
+    }
+    Ok(path
+        .split(|&byte| byte == b'/')
+        .filter(|name| !name.is_empty() && *name != b".")
+        .map(<[u8]>::to_vec)
+        .collect())
+}

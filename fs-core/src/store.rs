@@ -1,0 +1,158 @@
+//! What every reader of a volume needs at hand: the superblock, the cache,
+//! and what a fast-commit log says beyond the blocks.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use lru::LruCache;
+use parking_lot::Mutex;
+
+use crate::cache::{BlockCache, Role, RoleKind};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::features::IncompatFeatures;
+use crate::format::group_descriptor::{self, GroupDescriptor};
+use crate::format::inode::{self, Inode};
+use crate::format::superblock::Superblock;
+use crate::patches::Patches;
+use crate::types::{FsBlock, GroupNumber, InodeNumber};
+
+/// Threads rarely meet in one of this many tables.
+const INODE_SHARDS: usize = 16;
+/// About what a cached inode costs, table entry included.
+const INODE_COST_BYTES: usize = 512;
+
+/// Read access to one volume's metadata.
+#[derive(Debug)]
+pub(crate) struct Store {
+    pub(crate) superblock: Superblock,
+    pub(crate) cache: BlockCache,
+    pub(crate) patches: Patches,
+    /// Block of the superblock copy in use: the descriptors follow it.
+    superblock_block: FsBlock,
+    inodes: Vec<Mutex<LruCache<InodeNumber, Arc<Inode>>>>,
+}
+
+impl Store {
+    /// `superblock_block` is the block that holds the superblock copy in use.
+    pub(crate) fn new(
+        superblock: Superblock,
+        superblock_block: FsBlock,
+        cache: BlockCache,
+        inode_cache_bytes: usize,
+    ) -> Self {
+        let inodes = inode_cache_bytes / INODE_COST_BYTES / INODE_SHARDS;
+        let capacity = NonZeroUsize::new(inodes.max(16)).unwrap_or(NonZeroUsize::MIN);
+        Self {
+            superblock,
+            cache,
+            patches: Patches::default(),
+            superblock_block,
+            inodes: (0..INODE_SHARDS)
+                .map(|_| Mutex::new(LruCache::new(capacity)))
+                .collect(),
+        }
+    }
+
+    /// The seed of checksums, if the volume has them, else `None`.
+    pub(crate) fn checksum_seed(&self) -> Option<u32> {
+        self.superblock
+            .has_metadata_csum()
+            .then_some(self.superblock.checksum_seed)
+    }
+
+    /// The seed of an inode's checksums, if the volume has them.
+    pub(crate) fn seed_for(&self, inode: &Inode) -> Option<u32> {
+        self.superblock
+            .has_metadata_csum()
+            .then_some(inode.checksum_seed())
+    }
+
+    /// Block and byte where a group's descriptor lies.
+    pub(crate) fn descriptor_place(&self, group: GroupNumber) -> Result<(FsBlock, usize)> {
+        let superblock = &self.superblock;
+        let per_block = superblock.descriptors_per_block();
+        let index = group.0 / per_block;
+        let offset = (group.0 % per_block) as usize * usize::from(superblock.descriptor_bytes);
+        let is_meta =
+            superblock.has_incompat(IncompatFeatures::META_BG) && index >= superblock.first_meta_bg;
+        let block = if is_meta {
+            // The descriptors of a metagroup lie in its first group.
+            let first = GroupNumber(index * per_block);
+            superblock.group_first_block(first).and_then(|start| {
+                let skip = u64::from(superblock.group_has_super(first));
+                start.checked_add(skip)
+            })
+        } else {
+            self.superblock_block.checked_add(u64::from(index) + 1)
+        };
+        match block.filter(|&block| superblock.contains(block)) {
+            Some(block) => Ok((block, offset)),
+            None => Err(Error::corrupt(
+                format!("group descriptor {group}"),
+                None,
+                "a place in the volume",
+                "one beyond its end",
+            )),
+        }
+    }
+
+    /// The checked descriptor of a group.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a group the volume does not have, `Corrupt` for a
+    /// damaged descriptor; the others stay usable.
+    pub(crate) fn group(&self, number: GroupNumber) -> Result<GroupDescriptor> {
+        if number.0 >= self.superblock.group_count {
+            return Err(ErrorKind::InvalidInput("there is no such block group").into());
+        }
+        let (block, offset) = self.descriptor_place(number)?;
+        // Each descriptor is checked by itself, so that one damaged one costs one group.
+        let role = Role::of_volume(RoleKind::GroupDescriptors);
+        let bytes = self.cache.get(block, role, |_| Ok(()))?;
+        let end = offset + usize::from(self.superblock.descriptor_bytes);
+        let bytes = bytes.bytes().get(offset..end).unwrap_or(&[]);
+        group_descriptor::parse(&self.superblock, number, block, bytes)
+    }
+
+    /// Block and byte where an inode lies.
+    pub(crate) fn inode_place(&self, number: InodeNumber) -> Result<(FsBlock, usize)> {
+        let superblock = &self.superblock;
+        let (group, index) = superblock
+            .inode_position(number)
+            .ok_or_else(|| Error::from(ErrorKind::Stale).context(format_args!("inode {number}")))?;
+        let descriptor = self.group(group)?;
+        let inodes_per_block = superblock.block_bytes / u32::from(superblock.inode_bytes);
+        let offset = (index % inodes_per_block) as usize * usize::from(superblock.inode_bytes);
+        descriptor
+            .inode_table
+            .checked_add((index / inodes_per_block).into())
+            .map(|block| (block, offset))
+            .ok_or_else(|| Error::corrupt("inode table", None, "a block", "2^64"))
+    }
+
+    /// The checked inode.
+    ///
+    /// # Errors
+    /// `Stale` if the number is out of range or not in use, `Corrupt` if damaged.
+    pub(crate) fn inode(&self, number: InodeNumber) -> Result<Arc<Inode>> {
+        let shard = self.inodes.get(number.0 as usize % INODE_SHARDS);
+        if let Some(inode) = shard.and_then(|shard| shard.lock().get(&number).map(Arc::clone)) {
+            return Ok(inode);
+        }
+        let inode = Arc::new(self.load_inode(number)?);
+        if let Some(shard) = shard {
+            shard.lock().put(number, Arc::clone(&inode));
+        }
+        Ok(inode)
+    }
+
+    fn load_inode(&self, number: InodeNumber) -> Result<Inode> {
+        let (block, offset) = self.inode_place(number)?;
+        // Each inode is checked by itself, so that one damaged one costs one file.
+        let role = Role::of_volume(RoleKind::InodeTable);
+        let bytes = self.cache.get(block, role, |_| Ok(()))?;
+        let end = offset + usize::from(self.superblock.inode_bytes);
+        let bytes = bytes.bytes().get(offset..end).unwrap_or(&[]);
+        inode::parse(&self.superblock, number, block, bytes)
+    }
+}

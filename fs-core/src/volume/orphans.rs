@@ -1,0 +1,76 @@
+//! Inodes that were unlinked while open, or being cut, when the system
+//! stopped: the list that starts in the superblock, and the orphan file.
+//!
+//! A reader need not finish their work: unlinked inodes have no name, and what
+//! lies beyond a cut file's size is never shown. They are collected to be told.
+
+use std::collections::HashSet;
+
+use crate::cache::{Role, RoleKind};
+use crate::error::Result;
+use crate::format::features::RoCompatFeatures;
+use crate::format::orphan;
+use crate::mapping;
+use crate::run::ExtentState;
+use crate::store::Store;
+use crate::types::{FileBlock, FsBlock, InodeNumber};
+
+/// All orphans. What cannot be read ends its list with a warning: it costs a
+/// reader nothing.
+pub(super) fn collect(store: &Store) -> Vec<InodeNumber> {
+    let mut found = Vec::new();
+    if let Err(error) = walk_list(store, &mut found) {
+        tracing::warn!("orphan list: {error}");
+    }
+    if store
+        .superblock
+        .has_ro_compat(RoCompatFeatures::ORPHAN_PRESENT)
+        && let Err(error) = read_file(store, &mut found)
+    {
+        tracing::warn!("orphan file: {error}");
+    }
+    found
+}
+
+/// Each orphan's `i_dtime` is the number of the next.
+fn walk_list(store: &Store, found: &mut Vec<InodeNumber>) -> Result<()> {
+    let mut seen = HashSet::new();
+    let mut next = InodeNumber(store.superblock.first_orphan);
+    while next.0 != 0 && seen.insert(next) {
+        let inode = store.inode(next)?;
+        found.push(next);
+        next = InodeNumber(inode.deleted_at());
+    }
+    Ok(())
+}
+
+fn read_file(store: &Store, found: &mut Vec<InodeNumber>) -> Result<()> {
+    let file = store.inode(InodeNumber(store.superblock.orphan_file_inode))?;
+    let blocks = file.size_bytes() / u64::from(store.superblock.block_bytes);
+    for number in 0..blocks.min(store.superblock.blocks_count) {
+        let run = mapping::map_some(store, &file, FileBlock(number))?;
+        let ExtentState::Written(place) = run.state else {
+            break;
+        };
+        found.extend(block_entries(
+            store,
+            file.number(),
+            place,
+            store.seed_for(&file),
+        )?);
+    }
+    Ok(())
+}
+
+fn block_entries(
+    store: &Store,
+    owner: InodeNumber,
+    place: FsBlock,
+    seed: Option<u32>,
+) -> Result<Vec<InodeNumber>> {
+    let role = Role::of_inode(RoleKind::OrphanFile, owner, 0);
+    let block = store.cache.get(place, role, |bytes| {
+        orphan::entries(place, bytes, seed).map(|_| ())
+    })?;
+    orphan::entries(place, block.bytes(), None)
+}

@@ -1,0 +1,130 @@
+//! From a path to a device.
+//!
+//! [`open`] looks at what a path names and opens it as that, once, exclusively
+//! (see `file` and `block` for how). What is neither a regular file nor a block
+//! device is refused before it is opened: opening a FIFO waits and opening a
+//! character device may do something.
+
+use std::fs::{File, FileType, Metadata};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use crate::block::BlockFile;
+use crate::file::MappedFile;
+use crate::{BlockDevice, Error, Result, Window, open_partition};
+
+/// How [`open`] opens. The default is the whole image, for reading and writing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Refuse every write, and let others read at the same time.
+    pub read_only: bool,
+    /// Start at this byte of the file or block device, which must lie inside.
+    pub offset_bytes: Option<u64>,
+    /// Take this partition, numbered as Linux does, from 1. With
+    /// `offset_bytes` too, the partition table is looked for from there.
+    pub partition: Option<u32>,
+}
+
+/// Opens the image or block device at `path`; symbolic links are followed.
+///
+/// A regular file is locked with flock(2), a block device opened with O_EXCL,
+/// until the device is dropped. An empty file opens as a device of 0 bytes.
+///
+/// # Errors
+///
+/// [`Error::WrongType`] for what cannot hold a file system, [`Error::InUse`]
+/// if others hold it, [`Error::Open`] if the system refuses,
+/// [`Error::OutOfRange`] for an offset past the end, [`Error::Partition`] for
+/// a partition that is not there or not usable.
+pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Arc<dyn BlockDevice>> {
+    let mut device = open_whole(path.as_ref(), options.read_only)?;
+    if let Some(offset_bytes) = options.offset_bytes {
+        device = Arc::new(Window::new(device, offset_bytes, None)?);
+    }
+    if let Some(number) = options.partition {
+        device = Arc::new(open_partition(device, number)?);
+    }
+    Ok(device)
+}
+
+/// What a path may name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    RegularFile,
+    BlockDevice,
+}
+
+fn open_whole(path: &Path, read_only: bool) -> Result<Arc<dyn BlockDevice>> {
+    let open_failed = |source| Error::Open {
+        path: path.to_owned(),
+        source,
+    };
+    let expected = std::fs::metadata(path).map_err(open_failed)?;
+    let kind = kind_of(&expected, path)?;
+    // Should the path name something else by now: a FIFO must not be waited for.
+    let flags = match kind {
+        Kind::RegularFile => OFlags::NONBLOCK,
+        Kind::BlockDevice => OFlags::EXCL,
+    };
+    let file = File::options()
+        .read(true)
+        .write(!read_only)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
+        .map_err(|source| match Errno::from_io_error(&source) {
+            Some(Errno::BUSY) => Error::InUse {
+                path: path.to_owned(),
+            },
+            _ => open_failed(source),
+        })?;
+    let found = file.metadata().map_err(open_failed)?;
+    if !is_same(&expected, &found) {
+        kind_of(&found, path)?;
+        // O_EXCL or its absence was chosen for the other one.
+        return Err(Error::InUse {
+            path: path.to_owned(),
+        });
+    }
+    Ok(match kind {
+        Kind::RegularFile => Arc::new(MappedFile::new(file, path, read_only)?),
+        Kind::BlockDevice => Arc::new(BlockFile::new(file, path, read_only)?),
+    })
+}
+
+fn kind_of(metadata: &Metadata, path: &Path) -> Result<Kind> {
+    let file_type = metadata.file_type();
+    if file_type.is_file() {
+        Ok(Kind::RegularFile)
+    } else if file_type.is_block_device() {
+        Ok(Kind::BlockDevice)
+    } else {
+        Err(Error::WrongType {
+            path: path.to_owned(),
+            found: name_of(file_type),
+        })
+    }
+}
+
+/// What a file that is no image is called, with its article.
+fn name_of(file_type: FileType) -> &'static str {
+    if file_type.is_dir() {
+        "a directory"
+    } else if file_type.is_char_device() {
+        "a character device"
+    } else if file_type.is_fifo() {
+        "a FIFO"
+    } else if file_type.is_socket() {
+        "a socket"
+    } else {
+        "something else"
+    }
+}
+
+/// Whether two looks at a path saw the same file.
+fn is_same(a: &Metadata, b: &Metadata) -> bool {
+    a.dev() == b.dev() && a.ino() == b.ino() && a.file_type() == b.file_type()
+}

@@ -1,0 +1,29 @@
+//! The ioctls no crate wraps safely, and the only unsafe code of this crate.
+#![allow(unsafe_code)]
+
+use std::os::fd::BorrowedFd;
+
+use rustix::io::Errno;
+use rustix::ioctl::{Opcode, Setter, ioctl, opcode};
+
+/// `BLKDISCARD`, `_IO(0x12, 119)` of linux/fs.h.
+const BLKDISCARD: Opcode = opcode::none(0x12, 119);
+
+/// Discards bytes `offset .. offset + len` of a block device, both multiples of
+/// its logical sector. `Ok(false)` if the device cannot discard.
+pub(crate) fn block_discard(
+    device: BorrowedFd<'_>,
+    offset: u64,
+    len: u64,
+) -> rustix::io::Result<bool> {
+    // SAFETY: BLKDISCARD takes a pointer to two u64 (start, length in bytes),
+    // which it only reads; `Setter` passes the address of the array it owns.
+    let request = unsafe { Setter::<BLKDISCARD, [u64; 2]>::new([offset, len]) };
+    // SAFETY: the opcode and its argument match, see above; on a descriptor
+    // that is no block device the call fails and touches nothing.
+    match unsafe { ioctl(device, request) } {
+        Ok(()) => Ok(true),
+        Err(Errno::OPNOTSUPP | Errno::NOTTY) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}

@@ -1,0 +1,103 @@
+//! The ioctls the oracles compare, on an open file. The only file of this crate
+//! with `unsafe`: rustix checks the calls, but an opcode's argument type is
+//! ours to know.
+
+#![allow(unsafe_code)]
+
+use rustix::io;
+use rustix::ioctl::{Getter, Opcode, Setter, ioctl, opcode};
+use std::os::fd::AsFd;
+
+const FS_IOC_GETFLAGS: Opcode = opcode::read::<usize>(b'f', 1);
+const FS_IOC_SETFLAGS: Opcode = opcode::write::<usize>(b'f', 2);
+const FS_IOC_GETVERSION: Opcode = opcode::read::<usize>(b'v', 1);
+const FS_IOC_FSGETXATTR: Opcode = opcode::read::<FsXattr>(b'X', 31);
+const FS_IOC_FSSETXATTR: Opcode = opcode::write::<FsXattr>(b'X', 32);
+const FS_IOC_GETFSLABEL: Opcode = opcode::read::<[u8; 256]>(0x94, 49);
+const EXT4_IOC_SHUTDOWN: Opcode = opcode::read::<u32>(b'X', 125);
+
+/// `FS_IMMUTABLE_FL`.
+pub const FLAG_IMMUTABLE: u32 = 0x10;
+/// `FS_APPEND_FL`.
+pub const FLAG_APPEND: u32 = 0x20;
+/// `FS_NODUMP_FL`.
+pub const FLAG_NODUMP: u32 = 0x40;
+/// `FS_NOATIME_FL`.
+pub const FLAG_NOATIME: u32 = 0x80;
+
+/// `struct fsxattr` of linux/fs.h.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FsXattr {
+    /// Flags in the `FS_XFLAG_` numbering.
+    pub xflags: u32,
+    /// Extent size hint, bytes.
+    pub extsize: u32,
+    /// Extents of the file, where the file system counts them.
+    pub nextents: u32,
+    /// Project identifier.
+    pub projid: u32,
+    /// Copy-on-write extent size hint, bytes.
+    pub cowextsize: u32,
+    /// Unused.
+    pub pad: [u8; 8],
+}
+
+/// What `lsattr` shows.
+pub fn get_flags(file: impl AsFd) -> io::Result<u32> {
+    // SAFETY: the kernel writes 32 bits whatever the opcode's size says; a u32
+    // is what every caller of FS_IOC_GETFLAGS passes.
+    unsafe { ioctl(file, Getter::<FS_IOC_GETFLAGS, u32>::new()) }
+}
+
+/// What `chattr` sets.
+pub fn set_flags(file: impl AsFd, flags: u32) -> io::Result<()> {
+    // SAFETY: the kernel reads 32 bits for this opcode.
+    unsafe { ioctl(file, Setter::<FS_IOC_SETFLAGS, u32>::new(flags)) }
+}
+
+/// The inode's generation number (`lsattr -v`).
+pub fn get_version(file: impl AsFd) -> io::Result<u32> {
+    // SAFETY: the kernel writes 32 bits for this opcode.
+    unsafe { ioctl(file, Getter::<FS_IOC_GETVERSION, u32>::new()) }
+}
+
+/// Extended flags and the project identifier.
+pub fn get_fsxattr(file: impl AsFd) -> io::Result<FsXattr> {
+    // SAFETY: `FsXattr` has the layout the kernel writes.
+    unsafe { ioctl(file, Getter::<FS_IOC_FSGETXATTR, FsXattr>::new()) }
+}
+
+/// Sets extended flags and the project identifier.
+pub fn set_fsxattr(file: impl AsFd, value: FsXattr) -> io::Result<()> {
+    // SAFETY: `FsXattr` has the layout the kernel reads.
+    unsafe { ioctl(file, Setter::<FS_IOC_FSSETXATTR, FsXattr>::new(value)) }
+}
+
+/// The file system's label, without its padding.
+pub fn get_label(file: impl AsFd) -> io::Result<Vec<u8>> {
+    // SAFETY: the kernel writes FSLABEL_MAX (256) bytes.
+    let label = unsafe { ioctl(file, Getter::<FS_IOC_GETFSLABEL, [u8; 256]>::new()) }?;
+    Ok(label.into_iter().take_while(|&byte| byte != 0).collect())
+}
+
+/// How [`shutdown`] treats the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// The running transaction is committed first, then nothing is written.
+    FlushLog,
+    /// Nothing more is written: a power cut.
+    NoFlush,
+}
+
+/// Stops a mounted ext4 as a power cut would: from here on the kernel writes
+/// nothing to the device, and the journal stays as it is.
+pub fn shutdown(file: impl AsFd, how: Shutdown) -> io::Result<()> {
+    let flags: u32 = match how {
+        Shutdown::FlushLog => 1,
+        Shutdown::NoFlush => 2,
+    };
+    // SAFETY: the kernel reads 32 bits for this opcode (its direction bits are
+    // a historical mistake).
+    unsafe { ioctl(file, Setter::<EXT4_IOC_SHUTDOWN, u32>::new(flags)) }
+}
