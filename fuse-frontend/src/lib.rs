@@ -28,11 +28,13 @@ mod failure;
 mod gate;
 mod gather;
 mod ioctls;
+mod kernel_read_ahead;
 mod listing;
 mod namespace;
 mod negotiate;
 mod node;
 mod options;
+
 mod presentation;
 mod read_ahead;
 mod replies;

@@ -16,6 +16,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::channel::{Channel, FUSE_DEVICE};
 use crate::error::{Error, Result};
+use crate::kernel_read_ahead;
 use crate::negotiate::Negotiator;
 use crate::options::MountOptions;
 use crate::server::Server;
@@ -52,6 +53,7 @@ impl Session {
                 source: tidy(source),
             }
         })?;
+        kernel_read_ahead::raise(&mountpoint);
         let agreed = agreed.get().copied().unwrap_or_default();
         let thread_count = options.thread_count(is_mapped(&volume));
         tracing::debug!(?agreed, thread_count, "mounted");
