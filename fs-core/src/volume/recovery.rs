@@ -237,12 +237,9 @@ impl Changes<'_> {
             FastCommitOp::Create(name) => self.create(name),
             FastCommitOp::Link(name) => {
                 self.patches.add_name(name.parent, &name.name, name.inode);
-                Ok(())
+                self.set_links(name.inode, |links| links.saturating_add(1))
             }
-            FastCommitOp::Unlink(name) => {
-                self.patches.remove_name(name.parent, &name.name);
-                Ok(())
-            }
+            FastCommitOp::Unlink(name) => self.unlink(name),
         }
     }
 
@@ -294,6 +291,30 @@ impl Changes<'_> {
             if flags.contains(InodeFlags::EXTENTS) {
                 ensure_root(&mut inode.i_block);
             }
+        }
+        self.inodes.insert(number, raw);
+        Ok(())
+    }
+
+    /// Who loses the last name loses the content too: the number may be used
+    /// again in the same log, and must not bring the old blocks with it.
+    fn unlink(&mut self, name: &FastCommitName) -> Result<()> {
+        self.patches.remove_name(name.parent, &name.name);
+        self.set_links(name.inode, |links| links.saturating_sub(1))?;
+        let raw = self.raw_inode(name.inode)?;
+        let is_gone = RawInode::ref_from_prefix(&raw)
+            .is_ok_and(|(inode, _)| inode.i_links_count.get() == 0);
+        if is_gone {
+            self.patches.set_extents(name.inode, Vec::new());
+        }
+        Ok(())
+    }
+
+    fn set_links(&mut self, number: InodeNumber, change: impl Fn(u16) -> u16) -> Result<()> {
+        let mut raw = self.raw_inode(number)?;
+        if let Ok((inode, _)) = RawInode::mut_from_prefix(&mut raw) {
+            let links = change(inode.i_links_count.get());
+            inode.i_links_count.set(links);
         }
         self.inodes.insert(number, raw);
         Ok(())

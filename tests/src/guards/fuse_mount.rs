@@ -89,8 +89,20 @@ impl FuseMount {
     pub fn unmount(self) -> Result<()> {
         match self.server {
             Server::Extmap => {
-                let ended = program::extmap([&"umount" as &dyn AsRef<std::ffi::OsStr>, &self.dir])?;
-                ensure!(ended.success(), "extmap umount: {ended}");
+                // A process another test is just starting holds our open files
+                // between its fork and its exec: the mount is busy for a moment.
+                let mut tries = 0;
+                loop {
+                    let ended =
+                        program::extmap([&"umount" as &dyn AsRef<std::ffi::OsStr>, &self.dir])?;
+                    tries += 1;
+                    if ended.success() {
+                        break;
+                    }
+                    let is_busy = ended.to_string().contains("is in use");
+                    ensure!(is_busy && tries < 20, "extmap umount: {ended}");
+                    std::thread::sleep(Duration::from_millis(50));
+                }
             }
             Server::Fuse2fs | Server::Kernel => {
                 tool::run("umount", &[&self.dir])?;
