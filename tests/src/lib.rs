@@ -9,6 +9,7 @@
 pub mod debugfs;
 pub mod dirty;
 pub mod guards;
+pub mod hostile;
 pub mod manifest;
 pub mod matrix;
 pub mod patch;

@@ -16,7 +16,9 @@ pub struct Scratch {
 impl Scratch {
     /// A new empty directory that other users may pass through.
     pub fn new() -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("extmap-test-").tempdir()?;
+        let mut dir = tempfile::Builder::new().prefix("extmap-test-").tempdir()?;
+        // For looking into a failure: the images stay when this is set.
+        dir.disable_cleanup(std::env::var_os("EXTMAP_KEEP_SCRATCH").is_some());
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(dir.path(), open)?;
         Ok(Self { dir })

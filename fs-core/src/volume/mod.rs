@@ -89,6 +89,7 @@ pub struct RecoveryReport {
 pub struct Volume {
     store: Store,
     report: RecoveryReport,
+    unlinked: orphans::Unlinked,
 }
 
 impl Volume {
@@ -102,7 +103,15 @@ impl Volume {
         let opened = open::open(&device, options)?;
         let (store, mut report) = recovery::recover(device, opened, options)?;
         report.orphans = orphans::collect(&store);
-        Ok(Self { store, report })
+        let unlinked = match options.recovery {
+            Recovery::InMemory => orphans::unlinked(&store, &report.orphans),
+            Recovery::None => orphans::Unlinked::default(),
+        };
+        Ok(Self {
+            store,
+            report,
+            unlinked,
+        })
     }
 
     /// The device that [`Segment`]s refer to: the opened one, or that one with
@@ -128,7 +137,7 @@ impl Volume {
 
     /// Sizes and free counts as the kernel's ext4 reports them.
     pub fn statfs(&self) -> StatFs {
-        space::statfs(&self.store)
+        space::statfs(&self.store, self.unlinked)
     }
 
     /// The inode with this number.

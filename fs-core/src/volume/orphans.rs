@@ -2,7 +2,9 @@
 //! stopped: the list that starts in the superblock, and the orphan file.
 //!
 //! A reader need not finish their work: unlinked inodes have no name, and what
-//! lies beyond a cut file's size is never shown. They are collected to be told.
+//! lies beyond a cut file's size is never shown. They are collected to be told,
+//! and the space of the unlinked ones counts as free, as it will be after the
+//! next mount for writing.
 
 use std::collections::HashSet;
 
@@ -14,6 +16,27 @@ use crate::mapping;
 use crate::run::ExtentState;
 use crate::store::Store;
 use crate::types::{FileBlock, FsBlock, InodeNumber};
+
+/// What the unlinked among the orphans hold: blocks and inodes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Unlinked {
+    pub(super) blocks: u64,
+    pub(super) inodes: u64,
+}
+
+/// Sums up what the unlinked orphans hold.
+pub(super) fn unlinked(store: &Store, orphans: &[InodeNumber]) -> Unlinked {
+    let mut sum = Unlinked::default();
+    for inode in orphans.iter().filter_map(|&orphan| store.inode(orphan).ok()) {
+        if inode.links() == 0 {
+            let bytes = inode.blocks_512().saturating_mul(512);
+            let blocks = bytes / u64::from(store.superblock.block_bytes);
+            sum.blocks = sum.blocks.saturating_add(blocks);
+            sum.inodes += 1;
+        }
+    }
+    sum
+}
 
 /// All orphans. What cannot be read ends its list with a warning: it costs a
 /// reader nothing.

@@ -10,6 +10,7 @@ use crate::format::features::{CompatFeatures, IncompatFeatures};
 use crate::format::group_descriptor::{BG_BLOCK_UNINIT, BG_INODE_UNINIT, GroupDescriptor};
 use crate::store::Store;
 use crate::types::{FsBlock, GroupNumber, InodeNumber};
+use crate::volume::orphans::Unlinked;
 
 /// Volumes of more groups than this (128 TiB of 4 KiB blocks) are summed up by
 /// the superblock alone.
@@ -36,8 +37,9 @@ pub struct StatFs {
     pub name_len_max: u32,
 }
 
-/// Never fails: a group whose descriptor cannot be read has nothing free.
-pub(super) fn statfs(store: &Store) -> StatFs {
+/// Never fails: a group whose descriptor cannot be read has nothing free. What
+/// `unlinked` inodes hold counts as free.
+pub(super) fn statfs(store: &Store, unlinked: Unlinked) -> StatFs {
     let superblock = &store.superblock;
     let shift = superblock.cluster_shift();
     let (free_clusters, free_inodes) = free_counts(store);
@@ -51,7 +53,10 @@ pub(super) fn statfs(store: &Store) -> StatFs {
     } else {
         0
     };
-    let blocks_free = free_clusters.saturating_mul(1 << shift);
+    let blocks_free = free_clusters
+        .saturating_mul(1 << shift)
+        .saturating_add(unlinked.blocks)
+        .min(superblock.blocks_count);
     let reserved = superblock.reserved_blocks.saturating_add(kept);
     StatFs {
         block_bytes: superblock.block_bytes,
@@ -59,7 +64,7 @@ pub(super) fn statfs(store: &Store) -> StatFs {
         blocks_free,
         blocks_available: blocks_free.saturating_sub(reserved),
         inodes: superblock.inodes_count.into(),
-        inodes_free: free_inodes,
+        inodes_free: free_inodes.saturating_add(unlinked.inodes),
         name_len_max: NAME_BYTES_MAX as u32,
     }
 }
