@@ -54,3 +54,7 @@ pub(crate) fn answer<'w>(
         Request::Declined | Request::Unknown => Err(Errno::NOSYS.into()),
     }
 }
+
+#[cfg(test)]
+#[path = "dispatch_tests.rs"]
+mod tests;
