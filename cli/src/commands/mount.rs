@@ -27,6 +27,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing_subscriber::EnvFilter;
 
+use self::background::Inherited;
 pub(crate) use self::background::Role;
 use crate::failure::{CommandResult, Failure, complain, mount_code};
 use crate::image::open_volume;
@@ -159,12 +160,14 @@ fn check_answer(directory: &Path) -> Result<(), Failure> {
 
 /// Mounts, answers whoever started this, and serves until unmounted.
 fn serve(request: &Request<'_>, role: Role) -> CommandResult {
+    let inherited =
+        Inherited::list().map_err(|error| Failure::with_code(mount_code::SYSTEM, error))?;
     let session =
         open_session(request).map_err(|error| Failure::with_code(mount_code::FAILED, error))?;
     unmount_on_signals(session.unmounter())
         .map_err(|error| Failure::with_code(mount_code::SYSTEM, error))?;
     if role == Role::Server {
-        background::answer_and_detach()
+        background::answer_and_detach(inherited)
             .map_err(|error| Failure::with_code(mount_code::SYSTEM, error))?;
     }
     let place = || request.directory.display().to_string();

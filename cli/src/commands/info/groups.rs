@@ -117,11 +117,13 @@ impl Group {
             group: descriptor.number,
             block,
         };
+        let has_checksums = has_bitmap_checksums(superblock);
         let checksum = |sum: u32| {
-            let shown = has_bitmap_checksums(superblock);
-            shown
-                .then(|| format!(", csum {sum:#010x}"))
-                .unwrap_or_default()
+            if has_checksums {
+                format!(", csum {sum:#010x}")
+            } else {
+                String::new()
+            }
         };
         writeln!(
             text,

@@ -9,6 +9,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::RawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitCode, Stdio};
 
@@ -97,12 +98,44 @@ fn died(mut child: Child) -> Failure {
     Failure::with_code(mount_code::SYSTEM, sentence)
 }
 
-/// Leaves the terminal and its directory, then answers: all is well.
-pub(super) fn answer_and_detach() -> anyhow::Result<()> {
+/// What this process was given besides standard input, output and error.
+#[derive(Debug)]
+pub(super) struct Inherited(Vec<RawFd>);
+
+impl Inherited {
+    /// To be called before this process opens anything of its own.
+    pub(super) fn list() -> io::Result<Self> {
+        let names = std::fs::read_dir("/proc/self/fd")?
+            .map(|entry| Ok(entry?.file_name()))
+            .collect::<io::Result<Vec<_>>>()?;
+        let numbers = names.iter().filter_map(|name| name.to_str()?.parse().ok());
+        let mut descriptors: Vec<RawFd> = numbers.filter(|number| *number > 2).collect();
+        // The listing saw its own descriptor, which is closed by now.
+        descriptors.retain(|number| {
+            let path = format!("/proc/self/fd/{number}");
+            std::fs::symlink_metadata(path).is_ok()
+        });
+        Ok(Self(descriptors))
+    }
+
+    /// Closes them: a caller may wait for the end of a pipe of which the
+    /// server, unasked, got a copy.
+    fn close(self) {
+        for number in self.0 {
+            // What was closed before needs nothing more.
+            let _ = nix::unistd::close(number);
+        }
+    }
+}
+
+/// Leaves the terminal, the directory and everything inherited, then answers:
+/// all is well.
+pub(super) fn answer_and_detach(inherited: Inherited) -> anyhow::Result<()> {
     // A group leader can't start a session; the shell's job control made us
     // one only if we were started directly.
     let _ = rustix::process::setsid();
     std::env::set_current_dir("/").context("cannot leave the current directory")?;
+    inherited.close();
     let null = openat(
         CWD,
         "/dev/null",
