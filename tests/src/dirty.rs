@@ -71,7 +71,7 @@ impl Writer {
             Work::Mixed => self.mixed(choice)?,
             Work::FastCommits => self.fast(choice)?,
         }
-        if self.work == Work::Mixed && self.step % 5 == 0 {
+        if self.work == Work::Mixed && self.step.is_multiple_of(5) {
             File::open(&self.dir)?.sync_all()?;
         }
         Ok(())
@@ -143,7 +143,7 @@ impl Writer {
             File::create(dir.join(format!("{number} {}", "n".repeat(80))))?;
         }
         File::open(&dir)?.sync_all()?;
-        if self.step % 3 != 0 {
+        if !self.step.is_multiple_of(3) {
             std::fs::remove_dir_all(&dir)?;
             let bytes = self.rng.bytes(40_000);
             let data = File::create(self.dir.join(format!("data {}", self.step)))?;

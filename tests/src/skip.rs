@@ -62,7 +62,7 @@ pub fn allowed(needs: &[Need]) -> bool {
 
 /// Records that the running test, or a named part of it, was not run.
 pub fn record(reason: &str) {
-    let name = std::thread::current().name().unwrap_or("test").to_owned();
+    let name = test_name();
     let line = format!("{name}: {reason}\n");
     eprint!("skipped: {line}");
     let refused = std::env::var_os("EXTMAP_NO_SKIP").is_some_and(|value| value == "1");
@@ -75,4 +75,14 @@ pub fn record(reason: &str) {
             .and_then(|mut file| file.write_all(line.as_bytes()));
         assert!(written.is_ok(), "cannot write the skip log {log:?}");
     }
+}
+
+/// The running test with its program: `matrix::block_1k`.
+fn test_name() -> String {
+    let program = std::env::current_exe().ok();
+    let program = program.as_deref().and_then(std::path::Path::file_stem);
+    let program = program.unwrap_or_default().to_string_lossy().into_owned();
+    let program = program.split('-').next().unwrap_or_default();
+    let thread = std::thread::current();
+    format!("{program}::{}", thread.name().unwrap_or("test"))
 }

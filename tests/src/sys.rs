@@ -3,6 +3,8 @@
 //! ours to know.
 
 #![allow(unsafe_code)]
+// Naming an opcode's type and calling with it rest on the same claim.
+#![allow(clippy::multiple_unsafe_ops_per_block)]
 
 use rustix::io;
 use rustix::ioctl::{Getter, Opcode, Setter, ioctl, opcode};
