@@ -12,15 +12,17 @@ mod layout;
 mod superblock;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::anyhow;
 use fs_core::{GroupNumber, Volume};
 use serde_json::{Value, json};
 
 use self::fields::Fields;
 use self::groups::Group;
-use crate::failure::{CommandResult, complain};
+use crate::escape::escape_message;
+use crate::failure::CommandResult;
 use crate::image::ImageArgs;
 use crate::output::Output;
 
@@ -44,107 +46,164 @@ pub(crate) struct InfoArgs {
 /// Runs `extmap info`.
 pub(crate) fn run(args: &InfoArgs) -> CommandResult {
     let volume = args.image_args.open_as_it_lies(&args.image)?;
-    let superblock = superblock::fields(volume.superblock());
-    let mut reader = GroupReader::new(&volume, &args.image, args.header_only);
-    let journal = match volume.journal() {
-        Ok(Some(journal)) => journal::fields(volume.superblock(), &journal),
-        Ok(None) => Fields::default(),
-        // A damaged journal is no reason to say nothing of the rest.
-        Err(error) => {
-            reader.complain(&error);
-            Fields::default()
-        }
+    let mut report = Report {
+        volume: &volume,
+        groups: if args.header_only {
+            0
+        } else {
+            volume.group_count()
+        },
+        problems: Problems::default(),
     };
     let out = Output::open()?;
     if args.json {
-        print_json(superblock, journal, &mut reader, out)?;
+        report.print_json(out)?;
     } else {
-        print_text(&superblock, &journal, &mut reader, out)?;
+        report.print_text(out)?;
     }
-    Ok(ExitCode::from(u8::from(reader.failed)))
+    match report.problems.sentence() {
+        Some(problem) => Err(anyhow!("{}: {problem}", args.image.display()).into()),
+        None => Ok(ExitCode::SUCCESS),
+    }
 }
 
-fn print_text(
-    superblock: &Fields,
-    journal: &Fields,
-    reader: &mut GroupReader<'_>,
-    mut out: Output,
-) -> anyhow::Result<()> {
-    out.write_all(superblock.text().as_bytes())?;
-    out.write_all(journal.text().as_bytes())?;
-    out.write_all(b"\n")?;
-    if reader.wanted > 0 {
-        out.write_all(b"\n")?;
-    }
-    while let Some(group) = reader.next() {
-        out.write_all(group.text(reader.volume.superblock()).as_bytes())?;
-    }
-    Ok(out.finish()?)
+/// What could not be read. Everything else is printed all the same: who looks
+/// into a damaged image needs to see the rest.
+#[derive(Debug, Default)]
+struct Problems {
+    first: Option<String>,
+    others: u64,
 }
 
-fn print_json(
-    superblock: Fields,
-    journal: Fields,
-    reader: &mut GroupReader<'_>,
-    mut out: Output,
-) -> anyhow::Result<()> {
-    let mut groups = Vec::new();
-    while let Some(group) = reader.next() {
-        groups.push(group.json(reader.volume.superblock()));
-    }
-    let mut report = superblock.into_json();
-    if !journal.is_empty() {
-        report.insert("journal".into(), Value::Object(journal.into_json()));
-    }
-    if reader.wanted > 0 {
-        report.insert("groups".into(), json!(groups));
-    }
-    serde_json::to_writer_pretty(&mut out, &report).map_err(std::io::Error::from)?;
-    out.write_all(b"\n")?;
-    Ok(out.finish()?)
-}
-
-/// Reads the groups one after the other. A damaged one is reported and left
-/// out; the rest may still be of use.
-struct GroupReader<'a> {
-    volume: &'a Volume,
-    image: &'a Path,
-    next: u32,
-    wanted: u32,
-    failed: bool,
-}
-
-impl<'a> GroupReader<'a> {
-    fn new(volume: &'a Volume, image: &'a Path, header_only: bool) -> Self {
-        let groups = volume.group_count();
-        Self {
-            volume,
-            image,
-            next: 0,
-            wanted: if header_only { 0 } else { groups },
-            failed: false,
+impl Problems {
+    fn note(&mut self, error: &fs_core::Error) {
+        if self.first.is_some() {
+            self.others += 1;
+        } else {
+            self.first = Some(error.to_string());
         }
     }
 
-    fn next(&mut self) -> Option<Group> {
-        while self.next < self.wanted {
-            let number = GroupNumber(self.next);
-            self.next += 1;
-            match Group::read(self.volume, number) {
-                Ok((group, problems)) => {
-                    for problem in problems {
-                        self.complain(&problem);
-                    }
-                    return Some(group);
-                }
-                Err(error) => self.complain(&error),
+    fn sentence(&self) -> Option<String> {
+        let first = self.first.as_ref()?;
+        Some(match self.others {
+            0 => first.clone(),
+            others => format!("{first} (and {others} more)"),
+        })
+    }
+}
+
+struct Report<'a> {
+    volume: &'a Volume,
+    /// How many groups to show.
+    groups: u32,
+    problems: Problems,
+}
+
+impl Report<'_> {
+    fn print_text(&mut self, mut out: Output) -> anyhow::Result<()> {
+        let superblock = self.volume.superblock();
+        out.write_all(superblock::fields(superblock).text().as_bytes())?;
+        match self.journal() {
+            Ok(journal) => out.write_all(journal.text().as_bytes())?,
+            Err(error) => writeln!(out, "{:<26}({})", "Journal:", plain(&error))?,
+        }
+        out.write_all(b"\n")?;
+        if self.groups > 0 {
+            out.write_all(b"\n")?;
+        }
+        for number in 0..self.groups {
+            match self.group(number) {
+                Ok(group) => out.write_all(group.text(superblock).as_bytes())?,
+                Err(error) => writeln!(out, "Group {number}: ({})", plain(&error))?,
             }
         }
-        None
+        Ok(out.finish()?)
     }
 
-    fn complain(&mut self, error: &fs_core::Error) {
-        self.failed = true;
-        complain(&format!("{}: {error}", self.image.display()));
+    /// Groups are written one by one: a large file system has a million.
+    fn print_json(&mut self, mut out: Output) -> anyhow::Result<()> {
+        let superblock = self.volume.superblock();
+        let mut object = superblock::fields(superblock).into_json();
+        match self.journal() {
+            Ok(journal) if journal.is_empty() => {}
+            Ok(journal) => drop(object.insert("journal".into(), journal.into_json().into())),
+            Err(error) => drop(object.insert("journal".into(), damaged(&error))),
+        }
+        let object = serde_json::to_string_pretty(&object)?;
+        let members = object.trim_end_matches('}').trim_end();
+        out.write_all(members.as_bytes())?;
+        let mut before = ",\n  \"groups\": [\n    ";
+        for number in 0..self.groups {
+            let group = match self.group(number) {
+                Ok(group) => group.json(superblock),
+                Err(error) => {
+                    let mut group = damaged(&error);
+                    group["number"] = number.into();
+                    group
+                }
+            };
+            write!(out, "{before}{group}")?;
+            before = ",\n    ";
+        }
+        out.write_all(if self.groups > 0 { b"\n  ]" } else { b"" })?;
+        out.write_all(b"\n}\n")?;
+        Ok(out.finish()?)
+    }
+
+    fn journal(&mut self) -> fs_core::Result<Fields> {
+        match self.volume.journal() {
+            Ok(Some(journal)) => Ok(journal::fields(self.volume.superblock(), &journal)),
+            Ok(None) => Ok(Fields::default()),
+            Err(error) => {
+                self.problems.note(&error);
+                Err(error)
+            }
+        }
+    }
+
+    fn group(&mut self, number: u32) -> fs_core::Result<Group> {
+        match Group::read(self.volume, GroupNumber(number)) {
+            Ok((group, problems)) => {
+                problems
+                    .iter()
+                    .for_each(|problem| self.problems.note(problem));
+                Ok(group)
+            }
+            Err(error) => {
+                self.problems.note(&error);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Stands for what could not be read.
+fn damaged(error: &fs_core::Error) -> Value {
+    json!({ "error": error.to_string() })
+}
+
+/// An error may quote names of the image.
+fn plain(error: &fs_core::Error) -> String {
+    escape_message(&error.to_string()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_problems_are_one_sentence() {
+        let mut problems = Problems::default();
+        assert_eq!(problems.sentence(), None);
+        problems.note(&fs_core::ErrorKind::NotFound.into());
+        assert_eq!(
+            problems.sentence().as_deref(),
+            Some("no such file or directory")
+        );
+        problems.note(&fs_core::ErrorKind::Stale.into());
+        problems.note(&fs_core::ErrorKind::Stale.into());
+        let sentence = problems.sentence().expect("a sentence");
+        assert!(sentence.ends_with("directory (and 2 more)"), "{sentence}");
     }
 }
