@@ -16,9 +16,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use clap::Parser;
-use fs_core::{OpenOptions, Recovery, Volume};
+use fs_core::{FileType, InodeNumber, OpenOptions, Recovery, Volume};
 use fuse_frontend::{Session, Unmounter};
 use rustix::fs::{CWD, Mode, OFlags, openat, statvfs};
 use rustix::io::Errno;
@@ -203,6 +203,7 @@ fn open_session(request: &Request<'_>) -> anyhow::Result<Session> {
         &open_options,
     )?;
     log_recovery(&volume);
+    check_root(&volume).with_context(|| request.image.display().to_string())?;
     if let Some(namespace) = request.namespace {
         enter_namespace(namespace)?;
     }
@@ -211,6 +212,17 @@ fn open_session(request: &Request<'_>) -> anyhow::Result<Session> {
         Arc::new(volume),
         &frontend_options(request),
     )?)
+}
+
+/// A mount whose root cannot be read would be of no use; better to say why now.
+fn check_root(volume: &Volume) -> anyhow::Result<()> {
+    let root = volume
+        .inode(InodeNumber::ROOT)
+        .context("cannot read the root directory")?;
+    if root.file_type() != FileType::Directory {
+        bail!("the root inode is not a directory, check the file system");
+    }
+    Ok(())
 }
 
 fn log_recovery(volume: &Volume) {
