@@ -519,8 +519,16 @@ mod traps {
             .to_string_lossy()
             .into_owned();
         let from = format!("{text}:/");
-        survived(&program::extmap_limited(["cp", "-r", &from, &target])?)?;
+        let copied = program::extmap_limited(["cp", "-r", &from, &target])?;
+        survived(&copied)?;
+        let bystander = fixture.scratch.path("copied/bystander");
+        ensure!(
+            !copied.success() || bystander.exists(),
+            "nothing copied: {copied}"
+        );
         survived(&program::extmap_limited(["ls", "-l", &text, "/dir"])?)?;
+        let root = program::extmap_limited(["ls", &text, "/"])?;
+        ensure!(root.text().contains("bystander"), "{root}");
         Ok(())
     }
 
