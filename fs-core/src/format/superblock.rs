@@ -350,6 +350,16 @@ impl RawSuperblock {
                 format_args!("{log_block} to {LOG_CLUSTER_SIZE_MAX}"),
                 log_cluster,
             )?;
+        } else {
+            // A cluster is a block, as a fragment was in ext2.
+            require(
+                "s_log_cluster_size",
+                log_cluster == log_block,
+                log_block,
+                log_cluster,
+            )?;
+            let (blocks, clusters) = (self.s_blocks_per_group, self.s_clusters_per_group);
+            require("s_clusters_per_group", clusters == blocks, blocks, clusters)?;
         }
         let block_bytes = 1024u32 << log_block;
         let inode_bytes = u32::from(self.inode_bytes());
@@ -422,6 +432,22 @@ impl RawSuperblock {
             ));
         }
         let groups = self.group_count();
+        if self.features().incompat.contains(IncompatFeatures::META_BG) {
+            let descriptor_bytes = if self.has_bit64() {
+                self.s_desc_size.get()
+            } else {
+                32
+            };
+            let per_block = u64::from(block_bits / 8) / u64::from(descriptor_bytes);
+            let descriptor_blocks = groups.div_ceil(per_block);
+            let first = self.s_first_meta_bg.get();
+            require(
+                "s_first_meta_bg",
+                u64::from(first) <= descriptor_blocks,
+                format_args!("at most {descriptor_blocks}"),
+                first,
+            )?;
+        }
         let inodes_expected = groups.checked_mul(u64::from(inodes));
         require(
             "s_inodes_count",
@@ -452,6 +478,13 @@ impl RawSuperblock {
             (GOOD_OLD_FIRST_INODE..=inodes.max(GOOD_OLD_FIRST_INODE)).contains(&first),
             format_args!("{GOOD_OLD_FIRST_INODE} to {inodes}"),
             first,
+        )?;
+        let journal = self.s_journal_inum.get();
+        require(
+            "s_journal_inum",
+            journal == 0 || journal == InodeNumber::JOURNAL.0 || journal >= first,
+            format_args!("0, {} or {first} and more", InodeNumber::JOURNAL),
+            journal,
         )?;
         let extra_max = self.inode_bytes().saturating_sub(128);
         for (field, value) in [

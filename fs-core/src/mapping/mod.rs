@@ -19,14 +19,15 @@ pub(crate) const FILE_BLOCKS_MAX: u64 = crate::format::extent::FILE_BLOCKS_MAX;
 /// by another of the same state.
 ///
 /// # Errors
-/// `InvalidInput` if the inode has no block map (inline data, a device node),
+/// `InvalidInput` if the inode has no block map (inline data, a short
+/// symlink, a device node),
 /// `Corrupt` for a damaged one.
 pub(crate) fn map_some(store: &Store, inode: &Inode, block: FileBlock) -> Result<MappedExtent> {
     let has_map = matches!(
         inode.file_type(),
         FileType::Regular | FileType::Directory | FileType::Symlink
     );
-    if !has_map || inode.has_inline_data() {
+    if !has_map || inode.has_inline_data() || inode.is_fast_symlink(&store.superblock) {
         return Err(ErrorKind::InvalidInput("the inode has no block map").into());
     }
     if block.0 >= FILE_BLOCKS_MAX {

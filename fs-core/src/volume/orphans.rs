@@ -27,7 +27,10 @@ pub(super) struct Unlinked {
 /// Sums up what the unlinked orphans hold.
 pub(super) fn unlinked(store: &Store, orphans: &[InodeNumber]) -> Unlinked {
     let mut sum = Unlinked::default();
-    for inode in orphans.iter().filter_map(|&orphan| store.inode(orphan).ok()) {
+    for inode in orphans
+        .iter()
+        .filter_map(|&orphan| store.inode(orphan).ok())
+    {
         if inode.links() == 0 {
             let bytes = inode.blocks_512().saturating_mul(512);
             let blocks = bytes / u64::from(store.superblock.block_bytes);

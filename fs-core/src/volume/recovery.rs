@@ -302,8 +302,8 @@ impl Changes<'_> {
         self.patches.remove_name(name.parent, &name.name);
         self.set_links(name.inode, |links| links.saturating_sub(1))?;
         let raw = self.raw_inode(name.inode)?;
-        let is_gone = RawInode::ref_from_prefix(&raw)
-            .is_ok_and(|(inode, _)| inode.i_links_count.get() == 0);
+        let is_gone =
+            RawInode::ref_from_prefix(&raw).is_ok_and(|(inode, _)| inode.i_links_count.get() == 0);
         if is_gone {
             self.patches.set_extents(name.inode, Vec::new());
         }
