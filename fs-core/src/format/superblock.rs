@@ -20,6 +20,8 @@ const CHECKSUM_CRC32C: u8 = 1;
 const LOG_BLOCK_SIZE_MAX: u32 = 6;
 /// `s_log_cluster_size` of 512 MiB clusters, the largest Linux takes (2^29 bytes).
 const LOG_CLUSTER_SIZE_MAX: u32 = 19;
+/// `s_def_hash_version` of SipHash, the last one defined.
+const HASH_VERSION_MAX: u8 = 6;
 /// Inodes before the first free one in revision 0.
 const GOOD_OLD_FIRST_INODE: u32 = 11;
 const GOOD_OLD_INODE_BYTES: u16 = 128;
@@ -498,6 +500,13 @@ impl RawSuperblock {
                 value,
             )?;
         }
+        let hash = self.s_def_hash_version;
+        require(
+            "s_def_hash_version",
+            hash <= HASH_VERSION_MAX,
+            format_args!("at most {HASH_VERSION_MAX}"),
+            hash,
+        )?;
         let flex = self.s_log_groups_per_flex;
         require("s_log_groups_per_flex", flex < 32, "less than 32", flex)?;
         // The GDT's growth is reserved within one block of the resize inode.
