@@ -4,6 +4,8 @@
 //! Seeded, so that a failure can be repeated: it prints the seed. Each image
 //! runs for `EXTMAP_MUTATION_SECONDS` (default 3).
 
+#![allow(clippy::expect_used)] // Helpers of tests only.
+
 mod common;
 
 use std::ops::ControlFlow;

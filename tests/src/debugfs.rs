@@ -5,6 +5,9 @@ use crate::tool;
 use anyhow::{Context, Result, bail};
 use std::path::Path;
 
+/// `EXT4_INLINE_DATA_FL`.
+const INLINE_DATA: u32 = 0x1000_0000;
+
 /// Runs one read-only request; its output.
 pub fn read(image: &Path, request: &str) -> Result<String> {
     tool::run(
@@ -137,11 +140,21 @@ fn stat_facts(text: &str) -> Result<Facts> {
     let mode = u32::from_str_radix(after("Mode:")?, 8)?;
     let mut facts = Facts::new();
     facts.insert("mode".into(), format!("{:o}", mode & 0o7777));
-    facts.insert("uid".into(), after("User:")?.into());
-    facts.insert("gid".into(), after("Group:")?.into());
-    facts.insert("size".into(), after("Size:")?.into());
+    for (fact, name) in [("uid", "User:"), ("gid", "Group:")] {
+        // Printed as signed.
+        let id: i64 = after(name)?.parse()?;
+        facts.insert(fact.into(), (id & 0xffff_ffff).to_string());
+    }
+    let size: u64 = after("Size:")?.parse()?;
+    facts.insert("size".into(), size.to_string());
     facts.insert("nlink".into(), after("Links:")?.into());
-    facts.insert("blocks".into(), after("Blockcount:")?.into());
+    let mut blocks: u64 = after("Blockcount:")?.parse()?;
+    let flags = u32::from_str_radix(after("Flags:")?.trim_start_matches("0x"), 16)?;
+    if flags & INLINE_DATA != 0 && text.contains("Type: regular") {
+        // stat(2) counts what a file holds in its inode as blocks.
+        blocks += size.div_ceil(512);
+    }
+    facts.insert("blocks".into(), blocks.to_string());
     let generation: u32 = after("Generation:")?.parse()?;
     if text.contains("Type: regular") || text.contains("Type: directory") {
         facts.insert("generation".into(), format!("{generation:#x}"));

@@ -162,17 +162,29 @@ pub fn survived(ended: &Ended) -> Result<()> {
 
 /// `info` and `mount` refuse the image, in one sentence each; what they say.
 pub fn refused(image: &Path, dir: &Path, options: &[&str]) -> Result<[String; 2]> {
-    std::fs::create_dir_all(dir)?;
     let info = program::extmap_limited([OsStr::new("info"), image.as_ref()])?;
+    let said = info.refusal().context("info")?.to_owned();
+    Ok([said, mount_refused(image, dir, options)?])
+}
+
+/// `mount` refuses the image in one sentence, which is returned; `info`, which
+/// is there to look at damage, may still show it.
+pub fn only_shown(image: &Path, dir: &Path) -> Result<String> {
+    let info = program::extmap_limited([OsStr::new("info"), image.as_ref()])?;
+    if !info.success() || !info.stderr.is_empty() {
+        info.refusal().context("info")?;
+    }
+    mount_refused(image, dir, &[])
+}
+
+fn mount_refused(image: &Path, dir: &Path, options: &[&str]) -> Result<String> {
+    std::fs::create_dir_all(dir)?;
     let mut args: Vec<&OsStr> = vec!["mount".as_ref()];
     args.extend(options.iter().map(OsStr::new));
     args.extend([image.as_os_str(), dir.as_os_str()]);
     let mount = program::extmap_limited(args)?;
     let guard = FuseMount::adopt(image, dir);
-    let said = [
-        info.refusal().context("info")?.to_owned(),
-        mount.refusal().context("mount")?.to_owned(),
-    ];
+    let said = mount.refusal().context("mount")?.to_owned();
     ensure!(!crate::guards::is_mounted(dir), "refused, but mounted");
     drop(guard);
     Ok(said)

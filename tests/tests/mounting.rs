@@ -195,6 +195,7 @@ fn umount_waits_for_the_server() -> Result<()> {
         // Checks that the process is gone, at once.
         mount.unmount()?;
         flock(&file, FlockOperation::NonBlockingLockExclusive).context("still locked")?;
+        flock(&file, FlockOperation::Unlock)?;
     }
     Ok(())
 }
@@ -271,38 +272,48 @@ fn public_program(scratch: &Scratch) -> Result<PathBuf> {
     Ok(copy)
 }
 
+/// Runs a script in a mount namespace of its own, where it may change what is
+/// found at system paths without anybody noticing.
+fn in_namespace(script: &str) -> Result<String> {
+    let args = ["-m", "sh", "-euc", script];
+    let ended = program::run("unshare".as_ref(), args, program::TIMEOUT)?;
+    ensure!(ended.success(), "{script}\n{ended}");
+    Ok(ended.text())
+}
+
 #[test]
 fn a_plain_user_mounts_and_unmounts() -> Result<()> {
-    needs!(&[Need::Tool("fusermount3"), Need::Tool("setpriv")]);
+    needs!(&[
+        Need::Tool("fusermount3"),
+        Need::Tool("setpriv"),
+        Need::Tool("unshare")
+    ]);
     let scratch = Scratch::new()?;
     let image = image(&scratch)?;
     let program = public_program(&scratch)?;
     let dir = scratch.make_dir("dir")?;
     chown(&dir, Some(NOBODY), Some(NOBODY))?;
     std::fs::set_permissions(&image, std::fs::Permissions::from_mode(0o644))?;
-    let ended = as_nobody(&[
-        program.as_ref(),
-        "mount".as_ref(),
-        image.as_ref(),
-        dir.as_ref(),
-    ])?;
-    let guard = FuseMount::adopt(&image, &dir);
-    ensure!(ended.success() && ended.stderr.is_empty(), "{ended}");
-    ensure!(is_mounted(&dir), "not mounted");
-    let read = as_nobody(&["cat".as_ref(), dir.join("sizes/0000161").as_ref()])?;
-    ensure!(
-        read.stdout == std::fs::read(scratch.path("source/sizes/0000161"))?,
-        "{read}"
-    );
-    // Root's trusted attributes stay hidden, devices are not usable.
-    let options = mount_options(&dir).context("mount table")?;
-    ensure!(
-        options.contains("nosuid") && options.contains("nodev"),
-        "{options}"
-    );
-    let ended = as_nobody(&[program.as_ref(), "umount".as_ref(), dir.as_ref()])?;
-    ensure!(ended.success() && !is_mounted(&dir), "{ended}");
-    drop(guard);
+    // udev makes /dev/fuse usable for everybody; a bare machine may not have.
+    let node = scratch.path("fuse");
+    trees::device(&node, rustix::fs::FileType::CharacterDevice, 10, 229)?;
+    std::fs::set_permissions(&node, std::fs::Permissions::from_mode(0o666))?;
+    let (program, image) = (program.display(), image.display());
+    let (node, place) = (node.display(), dir.display());
+    let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups";
+    let shown = in_namespace(&format!(
+        "mount --bind {node} /dev/fuse
+         {nobody} {program} mount {image} {place}
+         grep ' {place} ' /proc/self/mounts
+         {nobody} sha256sum {place}/sizes/0000161
+         {nobody} {program} umount {place}
+         ! grep ' {place} ' /proc/self/mounts"
+    ))?;
+    let sum = system_tests::scratch::sha256_file(&scratch.path("source/sizes/0000161"))?;
+    ensure!(shown.contains(&sum), "{shown}");
+    for option in ["fuse.extmap", "nosuid", "nodev", "user_id=65534"] {
+        ensure!(shown.contains(option), "{option}: {shown}");
+    }
     Ok(())
 }
 
@@ -332,50 +343,33 @@ fn others_see_it_only_if_allowed() -> Result<()> {
     open.unmount()
 }
 
+/// mount(8) clears PATH: the program has to lie where sh looks by itself.
 #[test]
 fn mount_8_and_fstab() -> Result<()> {
-    needs!(&[Need::Tool("mount.fuse3")]);
+    needs!(&[Need::Tool("mount.fuse3"), Need::Tool("unshare")]);
     let scratch = Scratch::new()?;
     let image = image(&scratch)?;
     let program = public_program(&scratch)?;
-    let bin = program
-        .parent()
-        .context("bin")?
-        .to_string_lossy()
-        .into_owned();
+    let bin = program.parent().context("bin")?;
     let dir = scratch.make_dir("dir")?;
-    let table = format!(
-        "{} {} fuse.extmap ro,noauto,allow_other 0 0\n",
-        image.display(),
-        dir.display()
-    );
+    let (image, place) = (image.display(), dir.display());
+    let table = format!("{image} {place} fuse.extmap ro,noauto,nodev,allow_other 0 0\n");
     let table = scratch.file("fstab", table.as_bytes())?;
-    let by_type: [&OsStr; 4] = [
-        "-t".as_ref(),
-        "fuse.extmap".as_ref(),
-        image.as_ref(),
-        dir.as_ref(),
-    ];
-    let with_options: [&OsStr; 6] = [
-        "-t".as_ref(),
-        "fuse.extmap".as_ref(),
-        "-o".as_ref(),
-        "ro,nosuid,nodev".as_ref(),
-        image.as_ref(),
-        dir.as_ref(),
-    ];
-    let by_table: [&OsStr; 3] = ["-T".as_ref(), table.as_ref(), dir.as_ref()];
-    for args in [&by_type[..], &with_options, &by_table] {
-        let path = format!("PATH={bin}:{}", tool::path());
-        let mut all: Vec<&OsStr> = vec![path.as_ref(), "mount".as_ref()];
-        all.extend(args);
-        let ended = program::run("env".as_ref(), all, program::TIMEOUT)?;
-        let guard = FuseMount::adopt(&image, &dir);
-        ensure!(ended.success(), "mount {args:?}: {ended}");
-        ensure!(mount_type(&dir).as_deref() == Some("fuse.extmap"), "type");
-        ensure!(dir.join("sizes").is_dir(), "no tree");
-        tool::run("umount", &[&dir])?;
-        drop(guard);
+    for arguments in [
+        format!("-t fuse.extmap {image} {place}"),
+        format!("-t fuse.extmap -o ro,nosuid,nodev {image} {place}"),
+        format!("-T {} {place}", table.display()),
+    ] {
+        let shown = in_namespace(&format!(
+            "mount --bind {} /usr/local/bin
+             mount {arguments}
+             grep ' {place} ' /proc/self/mounts
+             ls {place}
+             umount {place}",
+            bin.display()
+        ))?;
+        ensure!(shown.contains("fuse.extmap"), "{shown}");
+        ensure!(shown.contains("sizes"), "{shown}");
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Small valid images, made by mke2fs from a tree with one of everything.
 
+#![allow(clippy::expect_used)] // Helpers of tests only.
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
