@@ -9,16 +9,16 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// A small generator of reproducible numbers (xorshift64*).
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
     /// A sequence of its own for every seed.
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -26,13 +26,13 @@ impl Random {
     }
 
     /// A number from 0 to `end - 1`.
-    pub fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         (self.next() >> 16) as usize % end
     }
 }
 
 /// How long a test of random input runs.
-pub fn seconds_per_test() -> Duration {
+pub(crate) fn seconds_per_test() -> Duration {
     let seconds = std::env::var("EXTMAP_MUTATION_SECONDS")
         .ok()
         .and_then(|value| value.parse().ok());
@@ -61,7 +61,7 @@ fn fill(tree: &Path) -> std::io::Result<()> {
 
 /// The bytes of an image of 4 MiB or a little more made with these options of
 /// mke2fs; `None`, and a line that says so, if mke2fs is not there.
-pub fn make_image(options: &[&str]) -> Option<Vec<u8>> {
+pub(crate) fn make_image(options: &[&str]) -> Option<Vec<u8>> {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let tree = directory.path().join("tree");
     fill(&tree).expect("a tree to fill the image with");
