@@ -36,7 +36,7 @@ fn damage(valid: &[u8], mut parse: impl FnMut(&[u8])) {
     let mut random = Random(0x5EED);
     let mut bytes = valid.to_vec();
     let mut rounds = 0u64;
-    while rounds % 256 != 0 || Instant::now() < end {
+    while !rounds.is_multiple_of(256) || Instant::now() < end {
         let mut undo = Vec::new();
         for _ in 0..1 + random.below(6) {
             let at = random.below(bytes.len());
