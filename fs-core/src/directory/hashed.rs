@@ -53,8 +53,9 @@ pub(super) fn lookup(
         info.indirect_levels,
         Some(hash),
     )?;
-    // Each turn moves one pair to the right, so it ends with the index.
-    loop {
+    // No leaf has two pairs, so a walk over more leaves than the directory has
+    // blocks goes in circles.
+    for _ in 0..blocks::count(store, directory)? {
         if let Some(inode) = search(store, directory, leaf, name)? {
             return Ok(Some(Some(inode)));
         }
@@ -63,6 +64,12 @@ pub(super) fn lookup(
         }
         leaf = descend(store, directory, &mut path, info.indirect_levels, None)?;
     }
+    Err(Error::corrupt(
+        format_args!("hash tree of {}", blocks::name_of(directory)),
+        None,
+        "every leaf once",
+        "more leaves than blocks",
+    ))
 }
 
 fn levels_max(store: &Store) -> u8 {

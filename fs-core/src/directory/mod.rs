@@ -77,18 +77,14 @@ pub(crate) fn list(
             return Ok(());
         }
     }
-    let skip = cookie.saturating_sub(ADDED_COOKIE);
-    for ((name, inode), next) in patch
-        .added
-        .iter()
-        .zip(1u64..)
-        .filter(|(_, next)| *next > skip)
-    {
+    let skip = usize::try_from(cookie.saturating_sub(ADDED_COOKIE)).unwrap_or(usize::MAX);
+    let added = patch.added.iter().zip(ADDED_COOKIE + 1..).skip(skip);
+    for ((name, inode), next_cookie) in added {
         let entry = DirEntry {
             name,
             inode: *inode,
             file_type: None,
-            next_cookie: ADDED_COOKIE + next,
+            next_cookie,
         };
         if visit(entry).is_break() {
             break;
@@ -132,9 +128,8 @@ pub(crate) fn lookup(store: &Store, directory: &Inode, name: &[u8]) -> Result<Op
 /// `None` if a fast-commit log says nothing of this name.
 fn lookup_patched(store: &Store, directory: &Inode, name: &[u8]) -> Option<Option<InodeNumber>> {
     let patch = store.patches.names(directory.number())?;
-    let added = patch.added.iter().find(|(added, _)| added == name);
-    match added {
-        Some((_, inode)) => Some(Some(*inode)),
+    match patch.find(name) {
+        Some(inode) => Some(Some(inode)),
         None => (patch.is_new || patch.hidden.contains(name)).then_some(None),
     }
 }

@@ -9,13 +9,16 @@
 use std::collections::HashSet;
 
 use crate::cache::{Role, RoleKind};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::features::RoCompatFeatures;
 use crate::format::orphan;
 use crate::mapping;
 use crate::run::ExtentState;
 use crate::store::Store;
 use crate::types::{FileBlock, FsBlock, InodeNumber};
+
+/// The largest orphan file Linux takes.
+const FILE_BYTES_MAX: u64 = 8 << 20;
 
 /// What the unlinked among the orphans hold: blocks and inodes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -72,8 +75,16 @@ fn walk_list(store: &Store, found: &mut Vec<InodeNumber>) -> Result<()> {
 
 fn read_file(store: &Store, found: &mut Vec<InodeNumber>) -> Result<()> {
     let file = store.inode(InodeNumber(store.superblock.orphan_file_inode))?;
-    let blocks = file.size_bytes() / u64::from(store.superblock.block_bytes);
-    for number in 0..blocks.min(store.superblock.blocks_count) {
+    let size = file.size_bytes();
+    if size > FILE_BYTES_MAX {
+        return Err(Error::corrupt(
+            "orphan file",
+            None,
+            format_args!("at most {FILE_BYTES_MAX} bytes"),
+            size,
+        ));
+    }
+    for number in 0..size / u64::from(store.superblock.block_bytes) {
         let run = mapping::map_some(store, &file, FileBlock(number))?;
         let ExtentState::Written(place) = run.state else {
             break;

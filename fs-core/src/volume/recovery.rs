@@ -19,7 +19,7 @@ use crate::journal::{
     self, FastCommitName, FastCommitOp, JournalSuperblock, LogLocation, Replay, ReplayedBlock,
 };
 use crate::mapping;
-use crate::patches::Patches;
+use crate::patches::PatchBuilder;
 use crate::run::{ExtentState, MappedExtent};
 use crate::store::Store;
 use crate::types::{FileBlock, FileType, FsBlock, InodeNumber};
@@ -152,11 +152,18 @@ fn lay_over(
     Ok(Arc::new(overlay))
 }
 
+/// Files that fast commits touch have at most this many extents together: what
+/// is written in the 5 seconds between two full commits is far less, and a made-up
+/// log could name the same large tree again and again.
+const EXTENTS_COPIED_MAX: usize = 4 << 20;
+
 /// What fast commits change, collected before it is laid over the device.
 struct Changes<'a> {
     store: &'a Store,
     inodes: HashMap<InodeNumber, Vec<u8>>,
-    patches: Patches,
+    patches: PatchBuilder,
+    /// Extents taken over from the device so far.
+    extents_copied: usize,
 }
 
 fn apply_fast_commits(
@@ -169,7 +176,8 @@ fn apply_fast_commits(
     let mut changes = Changes {
         store: &store,
         inodes: HashMap::new(),
-        patches: Patches::default(),
+        patches: PatchBuilder::default(),
+        extents_copied: 0,
     };
     for operation in operations {
         changes.apply(operation)?;
@@ -181,7 +189,7 @@ fn apply_fast_commits(
     let device: Arc<dyn BlockDevice> = Arc::new(overlay);
     let opened = open::read(&device, superblock_at)?;
     let mut store = self::store(device, opened, options);
-    store.patches = patches;
+    store.patches = patches.finish();
     Ok(store)
 }
 
@@ -232,7 +240,7 @@ impl Changes<'_> {
                 len_blocks,
             } => {
                 let first = u64::from(*first_block);
-                self.change_extents(*inode, first, first + u64::from(*len_blocks), None)
+                self.unmap(*inode, first, first + u64::from(*len_blocks))
             }
             FastCommitOp::Create(name) => self.create(name),
             FastCommitOp::Link(name) => {
@@ -341,45 +349,24 @@ impl Changes<'_> {
                 format_args!("{} blocks at block {}", extent.len_blocks, extent.start),
             ));
         }
-        let run = mapping::extent_run(extent);
-        self.change_extents(number, extent.file_block.0, extent.end(), Some(run))
+        self.unmap(number, extent.file_block.0, extent.end())?;
+        self.patches.insert(number, mapping::extent_run(extent));
+        Ok(())
     }
 
-    /// Replaces what is mapped at `start .. end` of a file.
-    fn change_extents(
-        &mut self,
-        number: InodeNumber,
-        start: u64,
-        end: u64,
-        with: Option<MappedExtent>,
-    ) -> Result<()> {
-        let old = match self.patches.extents(number) {
-            Some(extents) => extents.to_vec(),
-            None => self.extents_on_device(number)?,
-        };
-        let mut new = Vec::with_capacity(old.len() + 2);
-        for extent in old {
-            let (first, stop) = (extent.file_block.0, extent.end().0);
-            if first < start {
-                let len_blocks = stop.min(start) - first;
-                new.push(MappedExtent {
-                    len_blocks,
-                    ..extent
-                });
-            }
-            if stop > end {
-                new.push(extent.starting_at(FileBlock(first.max(end))));
-            }
+    /// Makes `start .. end` of a file a hole.
+    fn unmap(&mut self, number: InodeNumber, start: u64, end: u64) -> Result<()> {
+        if !self.patches.has_extents(number) {
+            let extents = self.extents_on_device(number)?;
+            self.patches.set_extents(number, extents);
         }
-        new.extend(with);
-        new.sort_unstable_by_key(|extent| extent.file_block);
-        self.patches.set_extents(number, new);
+        self.patches.unmap(number, FileBlock(start), FileBlock(end));
         Ok(())
     }
 
     /// All extents of a file as the blocks on the device have them. An inode
     /// that was free when the last transaction ended has none.
-    fn extents_on_device(&self, number: InodeNumber) -> Result<Vec<MappedExtent>> {
+    fn extents_on_device(&mut self, number: InodeNumber) -> Result<Vec<MappedExtent>> {
         let inode = match self.store.inode(number) {
             Ok(inode) => inode,
             Err(error) if matches!(error.kind(), ErrorKind::Stale) || error.is_corruption() => {
@@ -398,6 +385,12 @@ impl Changes<'_> {
             at = run.end();
             if run.state != ExtentState::Hole {
                 extents.push(run);
+                self.extents_copied += 1;
+            }
+            if self.extents_copied > EXTENTS_COPIED_MAX {
+                let what =
+                    format!("fast commits on files of more than {EXTENTS_COPIED_MAX} extents");
+                return Err(ErrorKind::Unsupported(what).into());
             }
         }
         Ok(extents)
