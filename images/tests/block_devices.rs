@@ -20,7 +20,7 @@ fn attached(sector_bytes: u32) -> Option<(NamedTempFile, Loop)> {
     match Loop::attach(file.path(), sector_bytes) {
         Ok(device) => Some((file, device)),
         Err(reason) => {
-            println!("SKIPPED: no loop device: {reason}");
+            skipping::record(&format!("no loop device: {reason}"));
             None
         }
     }

@@ -459,7 +459,7 @@ fn sfdisk(file: &NamedTempFile, script: &str) -> Option<Vec<(u32, u64, u64)>> {
     let made = match made {
         Ok(made) => made,
         Err(error) => {
-            println!("SKIPPED: sfdisk cannot be run: {error}");
+            skipping::record(&format!("sfdisk cannot be run: {error}"));
             return None;
         }
     };
@@ -528,7 +528,7 @@ fn a_disk_with_4096_byte_sectors_is_read_in_them() {
         let attached = match Loop::attach(file.path(), 4096) {
             Ok(attached) => attached,
             Err(reason) => {
-                println!("SKIPPED: no loop device: {reason}");
+                skipping::record(&format!("no loop device: {reason}"));
                 return;
             }
         };

@@ -3,6 +3,8 @@
 mod blocks;
 mod hashed;
 mod inline;
+#[cfg(test)]
+mod tests;
 
 use std::ops::ControlFlow;
 

@@ -62,6 +62,9 @@ fn fill(tree: &Path) -> std::io::Result<()> {
 /// The bytes of an image of 4 MiB or a little more made with these options of
 /// mke2fs; `None`, and a line that says so, if mke2fs is not there.
 pub(crate) fn make_image(options: &[&str]) -> Option<Vec<u8>> {
+    if !skipping::have_programs(&["mke2fs"]) {
+        return None;
+    }
     let directory = tempfile::tempdir().expect("a temporary directory");
     let tree = directory.path().join("tree");
     fill(&tree).expect("a tree to fill the image with");
@@ -80,29 +83,12 @@ pub(crate) fn make_image(options: &[&str]) -> Option<Vec<u8>> {
         .arg("-d")
         .args([&tree, &image])
         .arg(size)
+        .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .status();
-    match made {
-        Ok(status) => {
-            assert!(status.success(), "mke2fs {options:?} fails");
-            Some(fs::read(&image).expect("the image just made"))
-        }
-        Err(error) => {
-            common_skip(&format!("mke2fs cannot be run: {error}"));
-            None
-        }
-    }
-}
-
-fn common_skip(reason: &str) {
-    println!("SKIPPED: {reason}");
-    if let Some(log) = std::env::var_os("EXTMAP_SKIP_LOG") {
-        let line = format!("fs-core mutations: {reason}\n");
-        let file = fs::OpenOptions::new().append(true).create(true).open(log);
-        if let Ok(mut file) = file {
-            let _ = std::io::Write::write_all(&mut file, line.as_bytes());
-        }
-    }
+        .status()
+        .expect("mke2fs runs");
+    assert!(made.success(), "mke2fs {options:?} fails");
+    Some(fs::read(&image).expect("the image just made"))
 }
 
 /// Attributes of several sizes, where the host's file system takes them.

@@ -16,13 +16,7 @@ use crate::types::FsBlock;
 
 /// What the machine must have for a test; `None` after saying what is missing.
 pub(super) fn tools(names: &[&str]) -> Option<()> {
-    for name in names {
-        if Command::new(name).arg("-V").output().is_err() {
-            println!("skipped: there is no {name}");
-            return None;
-        }
-    }
-    Some(())
+    skipping::have_programs(names).then_some(())
 }
 
 /// Like [`tools`]; also that Linux mounts an image here.
@@ -32,7 +26,7 @@ pub(super) fn tools_and_mounts() -> Option<()> {
     ])?;
     let scratch = Scratch::new(&["-b", "1024"]);
     if scratch.try_mount("rw").is_none() {
-        println!("skipped: images cannot be mounted here (root and loop devices are needed)");
+        skipping::record("images cannot be mounted here (root and loop devices are needed)");
         return None;
     }
     Some(())
