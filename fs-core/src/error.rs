@@ -108,6 +108,20 @@ impl Error {
         )
     }
 
+    /// Fails unless a stored checksum is the computed one.
+    pub(crate) fn check_checksum(
+        structure: impl fmt::Display,
+        block: Option<FsBlock>,
+        computed: u32,
+        stored: u32,
+    ) -> Result<()> {
+        if computed == stored {
+            Ok(())
+        } else {
+            Err(Self::bad_checksum(structure, block, computed, stored))
+        }
+    }
+
     /// Says where this happened; the outermost context comes first in the message.
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Self {

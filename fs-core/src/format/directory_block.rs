@@ -222,16 +222,7 @@ pub(crate) fn check_checksum(
         ));
     };
     let computed = crc32c_raw(seed, covered);
-    if computed == tail.det_checksum.get() {
-        Ok(())
-    } else {
-        Err(Error::bad_checksum(
-            structure,
-            Some(block),
-            computed,
-            tail.det_checksum.get(),
-        ))
-    }
+    Error::check_checksum(structure, Some(block), computed, tail.det_checksum.get())
 }
 
 /// Checks every record of an area.

@@ -257,16 +257,7 @@ pub(crate) fn check_checksum(
     match (covered, stored) {
         (Some(covered), Some((stored, _))) => {
             let computed = crc32c_raw(seed, covered);
-            if computed == stored.get() {
-                Ok(())
-            } else {
-                Err(Error::bad_checksum(
-                    structure,
-                    Some(block),
-                    computed,
-                    stored.get(),
-                ))
-            }
+            Error::check_checksum(structure, Some(block), computed, stored.get())
         }
         _ => Err(Error::corrupt(
             structure,

@@ -201,14 +201,5 @@ fn check_checksum(
     let crc = crc32c_raw(seed, used);
     let crc = crc32c_raw(crc, tail.dt_reserved.as_bytes());
     let computed = crc32c_raw(crc, &[0; 4]);
-    if computed == tail.dt_checksum.get() {
-        Ok(())
-    } else {
-        Err(Error::bad_checksum(
-            structure,
-            Some(block),
-            computed,
-            tail.dt_checksum.get(),
-        ))
-    }
+    Error::check_checksum(structure, Some(block), computed, tail.dt_checksum.get())
 }

@@ -38,14 +38,7 @@ pub(crate) fn entries(
     if let Some(seed) = checksum_seed {
         let crc = crc32c_raw(seed, &block.0.to_le_bytes());
         let computed = crc32c_raw(crc, entries);
-        if computed != tail.ob_checksum.get() {
-            return Err(Error::bad_checksum(
-                "orphan file",
-                Some(block),
-                computed,
-                tail.ob_checksum.get(),
-            ));
-        }
+        Error::check_checksum("orphan file", Some(block), computed, tail.ob_checksum.get())?;
     }
     let (entries, _) = <[U32]>::ref_from_prefix_with_elems(entries, entries.len() / 4)
         .map_err(|_| bad(&"whole entries", &entries.len()))?;

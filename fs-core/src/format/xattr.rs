@@ -126,16 +126,7 @@ pub(crate) fn check_block(
     let crc = crc32c_raw(crc, piece(0..CHECKSUM_OFFSET));
     let crc = crc32c_raw(crc, &[0; 4]);
     let computed = crc32c_raw(crc, piece(CHECKSUM_OFFSET + 4..bytes.len()));
-    if computed == header.h_checksum.get() {
-        Ok(())
-    } else {
-        Err(Error::bad_checksum(
-            structure,
-            Some(block),
-            computed,
-            header.h_checksum.get(),
-        ))
-    }
+    Error::check_checksum(structure, Some(block), computed, header.h_checksum.get())
 }
 
 /// The checked entries of an xattr block.

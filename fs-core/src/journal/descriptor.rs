@@ -115,8 +115,6 @@ pub(super) fn check_tail(
         return Ok(());
     };
     let (computed, stored) = (tail_checksum(seed, block), tail_stored(block));
-    if computed != stored {
-        return Err(Error::bad_checksum(structure, Some(home), computed, stored));
-    }
+    Error::check_checksum(structure, Some(home), computed, stored)?;
     Ok(())
 }

@@ -160,9 +160,7 @@ impl JournalSuperblock {
             return Err(unsupported(format!("checksum type {kind} of the journal")));
         }
         let computed = raw.checksum();
-        if computed != stored {
-            return Err(Error::bad_checksum(STRUCTURE, Some(home), computed, stored));
-        }
+        Error::check_checksum(STRUCTURE, Some(home), computed, stored)?;
         Ok(())
     }
 

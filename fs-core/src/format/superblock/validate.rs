@@ -57,14 +57,7 @@ impl RawSuperblock {
             ));
         }
         let computed = self.computed_checksum();
-        if computed != self.s_checksum.get() {
-            return Err(Error::bad_checksum(
-                "superblock",
-                None,
-                computed,
-                self.s_checksum.get(),
-            ));
-        }
+        Error::check_checksum("superblock", None, computed, self.s_checksum.get())?;
         Ok(())
     }
 
