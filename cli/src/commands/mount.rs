@@ -10,6 +10,7 @@
 mod background;
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -202,7 +203,7 @@ fn open_session(request: &Request<'_>) -> anyhow::Result<Session> {
         options.partition,
         &open_options,
     )?;
-    log_recovery(&volume);
+    log_recovery(&volume, open_options.recovery);
     check_root(&volume).with_context(|| request.image.display().to_string())?;
     if let Some(namespace) = request.namespace {
         enter_namespace(namespace)?;
@@ -225,9 +226,11 @@ fn check_root(volume: &Volume) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn log_recovery(volume: &Volume) {
+fn log_recovery(volume: &Volume, recovery: Recovery) {
     let report = volume.recovery_report();
-    if report.journal_was_dirty {
+    if report.journal_was_dirty && recovery == Recovery::None {
+        tracing::info!("the journal needs recovery and was left alone, as asked");
+    } else if report.journal_was_dirty {
         tracing::info!(
             transactions = report.transactions_replayed,
             blocks = report.blocks_replayed,
@@ -314,6 +317,7 @@ pub(crate) fn start_logging(default: &str) {
         .unwrap_or_else(|| EnvFilter::new(default));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     // Somebody else's subscriber would do as well.
     let _ = subscriber.try_init();
