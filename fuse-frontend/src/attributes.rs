@@ -1,12 +1,14 @@
 //! GETATTR, STATX, ACCESS and STATFS, and how an inode becomes attributes.
 
-use fs_core::{Error, Inode, Timestamp};
+use fs_core::{Error, FileType, Inode, Timestamp};
 use rustix::io::Errno;
 
 use crate::failure::Failure;
 use crate::replies::Reply;
 use crate::server::Server;
-use crate::wire::{Attr, AttrOut, EntryOut, StatfsOut, Statx, StatxOut, SxTime, W_OK, statx_mask};
+use crate::wire::{
+    Attr, AttrOut, EntryOut, StatfsOut, Statx, StatxOut, SxTime, W_OK, X_OK, statx_mask,
+};
 
 pub(crate) fn getattr(server: &Server, nodeid: u64) -> Result<Reply<'static>, Failure> {
     let inode = server.inode(nodeid)?;
@@ -47,15 +49,22 @@ pub(crate) fn statx(server: &Server, nodeid: u64) -> Result<Reply<'static>, Fail
     }))
 }
 
-/// Only asked where the kernel does not check permissions, and then everything
-/// but writing is allowed. "Not implemented" says so once and for all: the
-/// kernel never asks again. (It refuses writing itself on a read-only mount.)
-pub(crate) fn access(mask: u32) -> Result<Reply<'static>, Failure> {
-    Err(if mask & W_OK != 0 {
-        Errno::ROFS.into()
-    } else {
-        Errno::NOSYS.into()
-    })
+/// Execute permission of owner, group and others.
+const EXECUTE_BITS: u16 = 0o111;
+
+/// Only asked where the kernel does not check permissions: there everything is
+/// allowed but writing, and executing what nobody may execute.
+pub(crate) fn access(server: &Server, nodeid: u64, mask: u32) -> Result<Reply<'static>, Failure> {
+    if mask & W_OK != 0 {
+        return Err(Errno::ROFS.into());
+    }
+    let inode = server.inode(nodeid)?;
+    let is_executable = inode.file_type() == FileType::Directory
+        || server.presentation.mode(&inode) & EXECUTE_BITS != 0;
+    if mask & X_OK != 0 && !is_executable {
+        return Err(Errno::ACCESS.into());
+    }
+    Ok(Reply::Done)
 }
 
 pub(crate) fn statfs(server: &Server) -> Reply<'static> {

@@ -25,7 +25,7 @@ pub(crate) fn answer<'w>(
         Request::Lookup { name } => namespace::lookup(server, node, name),
         Request::GetAttr => attributes::getattr(server, node),
         Request::Statx => attributes::statx(server, node),
-        Request::Access { mask } => attributes::access(mask),
+        Request::Access { mask } => attributes::access(server, node, mask),
         Request::StatFs => Ok(attributes::statfs(server)),
         Request::ReadLink => namespace::readlink(server, node),
         Request::Open => namespace::open(server),

@@ -23,6 +23,17 @@ const FS_IOC_FSGETXATTR: u32 = 0x801c_581f;
 const FS_IOC_GETFSLABEL: u32 = 0x8100_9431;
 const FS_IOC_GETFSUUID: u32 = 0x8011_1500;
 
+/// Commands that change a file or the file system.
+const WRITING: [u32; 7] = [
+    0x4008_6602, // FS_IOC_SETFLAGS
+    0x4004_6602, // FS_IOC32_SETFLAGS
+    0x401c_5820, // FS_IOC_FSSETXATTR
+    0x4008_7602, // FS_IOC_SETVERSION
+    0x4100_9432, // FS_IOC_SETFSLABEL
+    0x0000_6609, // EXT4_IOC_MIGRATE
+    0xc018_5879, // FITRIM
+];
+
 const LABEL_BYTES: usize = 256;
 
 /// `struct fsxattr`
@@ -68,6 +79,7 @@ pub(crate) fn ioctl(
             uuid: *server.volume.superblock().uuid.as_bytes(),
         }),
         EXTMAP_IOC_STATUS => bytes_of(&Status::of_this_process()),
+        command if WRITING.contains(&command) => return Err(Errno::ROFS.into()),
         _ => return Err(Errno::NOTTY.into()),
     };
     if usize::try_from(arguments.out_size).is_ok_and(|room| room < data.len()) {

@@ -8,9 +8,8 @@
 use std::io;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, StatxFlags};
-
 use crate::negotiate::REQUEST_BYTES_MAX;
+use crate::unmounter::MountedDevice;
 
 /// Raises the read-ahead of the file system at `mountpoint` to the largest
 /// request, if we may.
@@ -21,12 +20,10 @@ pub(crate) fn raise(mountpoint: &Path) {
 }
 
 fn try_raise(mountpoint: &Path) -> io::Result<()> {
-    // Answered from what the kernel knows: nobody serves requests yet.
-    let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT;
-    let stat = rustix::fs::statx(CWD, mountpoint, flags, StatxFlags::empty())?;
+    let device = MountedDevice::at(mountpoint)?;
     let setting = format!(
         "/sys/class/bdi/{}:{}/read_ahead_kb",
-        stat.stx_dev_major, stat.stx_dev_minor
+        device.major, device.minor
     );
     std::fs::write(setting, (REQUEST_BYTES_MAX >> 10).to_string())
 }

@@ -32,8 +32,9 @@ use crate::worker::Worker;
 pub struct Session {
     fuser: fuser::Session<Negotiator>,
     server: Server,
-    mountpoint: PathBuf,
-    thread_count: usize,
+    unmounter: Unmounter,
+    /// One for each thread.
+    channels: Vec<Channel>,
 }
 
 impl Session {
@@ -46,7 +47,13 @@ impl Session {
         let mountpoint = check_mountpoint(&options.mountpoint)?;
         check_device()?;
         let (negotiator, agreed) = Negotiator::new(options);
-        let config = options.to_fuser(is_privileged());
+        let mut config = options.to_fuser(is_privileged());
+        if !options.checks_permissions() && is_superuser() {
+            // Nobody else sees the mount, and the superuser may do everything:
+            // what is left to check the kernel checks without asking us.
+            let check = fuser::MountOption::DefaultPermissions;
+            config.mount_options.push(check);
+        }
         let fuser = fuser::Session::new(negotiator, &mountpoint, &config).map_err(|source| {
             Error::Mount {
                 mountpoint: options.mountpoint.clone(),
@@ -56,18 +63,22 @@ impl Session {
         kernel_read_ahead::raise(&mountpoint);
         let agreed = agreed.get().copied().unwrap_or_default();
         let thread_count = options.thread_count(is_mapped(&volume));
+        // Whatever can be refused is refused before anybody is told of a mount.
+        let channels = (0..thread_count)
+            .map(|_| Channel::beside(fuser.as_fd()))
+            .collect::<Result<Vec<_>>>()?;
         tracing::debug!(?agreed, thread_count, "mounted");
         Ok(Self {
             fuser,
             server: Server::new(volume, options, agreed),
-            mountpoint,
-            thread_count,
+            unmounter: Unmounter::new(mountpoint),
+            channels,
         })
     }
 
     /// A handle to unmount by, from a signal handler's thread for instance.
     pub fn unmounter(&self) -> Unmounter {
-        Unmounter::new(self.mountpoint.clone())
+        self.unmounter.clone()
     }
 
     /// Serves requests until the file system is unmounted, by whomever.
@@ -75,8 +86,9 @@ impl Session {
     /// # Errors
     /// [`Error::Thread`] and [`Error::Device`]; the file system is then no
     /// longer mounted.
-    pub fn serve(self) -> Result<()> {
-        let outcome = self.run_workers();
+    pub fn serve(mut self) -> Result<()> {
+        let channels = std::mem::take(&mut self.channels);
+        let outcome = self.run_workers(channels);
         let unmounter = self.unmounter();
         if is_disconnected(self.fuser.as_fd()) {
             // Dropped, fuser 0.18 would unmount by path once more (it takes
@@ -88,10 +100,7 @@ impl Session {
         outcome
     }
 
-    fn run_workers(&self) -> Result<()> {
-        let channels = (0..self.thread_count)
-            .map(|_| Channel::beside(self.fuser.as_fd()))
-            .collect::<Result<Vec<_>>>()?;
+    fn run_workers(&self, channels: Vec<Channel>) -> Result<()> {
         thread::scope(|scope| {
             let workers = channels
                 .into_iter()
@@ -129,7 +138,7 @@ impl Session {
 
     /// Unmounts because a thread cannot go on.
     fn give_up(&self) {
-        if let Err(error) = self.unmounter().unmount() {
+        if let Err(error) = self.unmounter.unmount() {
             tracing::error!("{error}");
         }
     }
@@ -155,6 +164,16 @@ fn is_privileged() -> bool {
     capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
 }
 
+/// Whether permission bits do not bind this process: root, and not just that of
+/// a user namespace, to whom many an owner means nothing.
+fn is_superuser() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let has_all_users = map.split_whitespace().eq(["0", "0", "4294967295"]);
+    let overrides =
+        capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::DAC_OVERRIDE));
+    has_all_users && overrides && rustix::process::geteuid().is_root()
+}
+
 /// Says so in time if the device is missing or not for us.
 fn check_device() -> Result<()> {
     let opened = OpenOptions::new().read(true).write(true).open(FUSE_DEVICE);
@@ -170,15 +189,17 @@ fn check_mountpoint(path: &Path) -> Result<PathBuf> {
         mountpoint: path.to_owned(),
         problem,
     };
-    let absolute = path
-        .canonicalize()
-        .map_err(|error| match error.raw_os_error() {
-            Some(libc::ENOTCONN) => problem(
-                "a server died here; unmount it first (fusermount3 -u, or umount as root)".into(),
-            ),
-            _ => problem(error.to_string()),
-        })?;
-    if !absolute.is_dir() {
+    let explain = |error: std::io::Error| match error.raw_os_error() {
+        Some(libc::ENOTCONN) => problem(
+            "a server died here; unmount it first (fusermount3 -u, or umount as root)".into(),
+        ),
+        _ => problem(error.to_string()),
+    };
+    let absolute = path.canonicalize().map_err(explain)?;
+    // Where a server died the path can be found, but not looked into.
+    let metadata = std::fs::metadata(&absolute).map_err(explain)?;
+    rustix::fs::statfs(&absolute).map_err(|error| explain(error.into()))?;
+    if !metadata.is_dir() {
         return Err(problem("not a directory".into()));
     }
     Ok(absolute)

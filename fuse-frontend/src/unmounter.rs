@@ -1,9 +1,10 @@
 //! Taking a mount away.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::fs::{AtFlags, CWD, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
@@ -12,24 +13,58 @@ use crate::error::{Error, Result};
 /// The set-user-id helpers an ordinary user unmounts by, the usual one first.
 const HELPERS: [&str; 2] = ["fusermount3", "fusermount"];
 
-/// Unmounts a session's file system, from any thread.
+/// Unmounts a session's file system, from any thread: that one and no other,
+/// whatever has come to be mounted at its place.
 #[derive(Debug, Clone)]
 pub struct Unmounter {
     mountpoint: PathBuf,
+    device: Option<MountedDevice>,
+}
+
+/// The device number of a mounted file system: no two have the same at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MountedDevice {
+    pub(crate) major: u32,
+    pub(crate) minor: u32,
+}
+
+impl MountedDevice {
+    /// What is on top at `mountpoint`, from what the kernel knows: its server
+    /// is not asked, so that the server itself can ask.
+    pub(crate) fn at(mountpoint: &Path) -> io::Result<Self> {
+        let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT;
+        let stat = rustix::fs::statx(CWD, mountpoint, flags, StatxFlags::empty())?;
+        Ok(Self {
+            major: stat.stx_dev_major,
+            minor: stat.stx_dev_minor,
+        })
+    }
 }
 
 impl Unmounter {
+    /// For the file system just mounted at `mountpoint`.
     pub(crate) fn new(mountpoint: PathBuf) -> Self {
-        Self { mountpoint }
+        let device = MountedDevice::at(&mountpoint).ok();
+        Self { mountpoint, device }
+    }
+
+    /// Whether our file system is what is on top at the mountpoint.
+    fn is_on_top(&self) -> bool {
+        self.device.is_some() && self.device == MountedDevice::at(&self.mountpoint).ok()
     }
 
     /// Takes the mount out of the directory tree at once. Files that are open
     /// there stay readable; [`serve`](crate::Session::serve) returns when the
-    /// last of them is closed.
+    /// last of them is closed. Does nothing if it is no longer there, or if
+    /// something else has been mounted over it.
     ///
     /// # Errors
-    /// [`Error::Unmount`] with the system's answer, if it is not mounted for instance.
+    /// [`Error::Unmount`] with the system's answer.
     pub fn unmount(&self) -> Result<()> {
+        if !self.is_on_top() {
+            tracing::warn!("{}: no longer on top there", self.mountpoint.display());
+            return Ok(());
+        }
         let flags = UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;
         let result = match rustix::mount::unmount(&self.mountpoint, flags) {
             Err(Errno::PERM) => self.unmount_by_helper(),

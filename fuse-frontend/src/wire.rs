@@ -91,6 +91,8 @@ pub(crate) mod whence {
 
 /// `fuse_access_in.mask`: the right to write.
 pub(crate) const W_OK: u32 = 2;
+/// access(2): executing.
+pub(crate) const X_OK: u32 = 1;
 
 macro_rules! wire {
     ($($(#[$doc:meta])* $name:ident[$size:literal] { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* })*) => {

@@ -15,6 +15,7 @@ const XATTR_BYTES_MAX: usize = 64 << 10;
 
 /// Attributes of this kind exist for the superuser only.
 const TRUSTED: &[u8] = b"trusted.";
+const ACLS: &[u8] = b"system.posix_acl_";
 
 pub(crate) fn get(
     server: &Server,
@@ -23,6 +24,9 @@ pub(crate) fn get(
     name: &[u8],
 ) -> Result<Reply<'static>, Failure> {
     let inode = server.inode(nodeid)?;
+    if is_replaced(server, name) {
+        return Err(Errno::NODATA.into());
+    }
     let value = server.volume.xattr(&inode, name)?;
     sized(Cow::Owned(value), size)
 }
@@ -38,13 +42,19 @@ pub(crate) fn list<'w>(
     let inode = server.inode(nodeid)?;
     buffer.clear();
     for name in server.volume.xattr_names(&inode)? {
-        if uid != 0 && name.starts_with(TRUSTED) {
+        if uid != 0 && name.starts_with(TRUSTED) || is_replaced(server, &name) {
             continue;
         }
         buffer.extend_from_slice(&name);
         buffer.push(0);
     }
     sized(Cow::Borrowed(buffer), size)
+}
+
+/// With `umask=` the permissions shown are not the file's, and its ACLs would
+/// contradict them.
+fn is_replaced(server: &Server, name: &[u8]) -> bool {
+    server.presentation.umask.is_some() && name.starts_with(ACLS)
 }
 
 /// The bytes, or their number if `size` is 0, or the refusal if they are more.

@@ -397,6 +397,77 @@ fn sigterm_unmounts() -> Result<()> {
     Ok(())
 }
 
+/// A signal made the server unmount whatever was on top at its directory: a
+/// tmpfs mounted over it was lost with its files.
+#[test]
+fn sigterm_leaves_other_mounts_alone() -> Result<()> {
+    needs!(&[Need::Root]);
+    let scratch = Scratch::new()?;
+    let image = image(&scratch)?;
+    let mount = mount(&image, &scratch.path("dir"), "")?;
+    let pid = mount.pid().context("the server was not found")?;
+    tool::run(
+        "mount",
+        &[
+            OsStr::new("-t"),
+            "tmpfs".as_ref(),
+            "none".as_ref(),
+            mount.path().as_ref(),
+        ],
+    )?;
+    let precious = mount.path().join("precious");
+    std::fs::write(&precious, "data")?;
+    terminate(pid)?;
+    std::thread::sleep(Duration::from_millis(300));
+    let kept = std::fs::read(&precious);
+    tool::run("umount", &[mount.path()])?;
+    ensure!(kept? == b"data", "the file on the other mount is gone");
+    ensure!(is_mounted(mount.path()), "what was beneath is gone, too");
+    mount.unmount()
+}
+
+/// Nobody may execute a file without execute permission, so access(2) must not
+/// say that they may.
+#[test]
+fn only_executables_are_executable() -> Result<()> {
+    needs!(&[]);
+    let scratch = Scratch::new()?;
+    let image = image(&scratch)?;
+    let mount = mount(&image, &scratch.path("dir"), "")?;
+    let may_execute =
+        |name: &str| rustix::fs::access(mount.path().join(name), rustix::fs::Access::EXEC_OK);
+    ensure!(may_execute("modes/0644") == Err(Errno::ACCESS), "0644");
+    ensure!(may_execute("modes/0777").is_ok(), "0777");
+    ensure!(may_execute("modes").is_ok(), "a directory");
+    mount.unmount()
+}
+
+/// After a server was killed the directory says so, and what to do.
+#[test]
+fn a_dead_mount_is_named() -> Result<()> {
+    needs!(&[Need::Root]);
+    let scratch = Scratch::new()?;
+    let image = image(&scratch)?;
+    let mount = mount(&image, &scratch.path("dir"), "")?;
+    let pid = mount.pid().context("the server was not found")?;
+    let raw = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
+    rustix::process::kill_process(raw.context("pid")?, rustix::process::Signal::KILL)?;
+    ensure!(
+        wait_until(
+            Duration::from_secs(10),
+            || !system_tests::guards::pid_alive(pid)
+        ),
+        "still alive"
+    );
+    let args = [OsStr::new("mount"), image.as_ref(), mount.path().as_ref()];
+    let again = program::extmap(args.iter().map(|arg| arg as &dyn AsRef<OsStr>))?;
+    let said = again.to_string();
+    ensure!(said.contains("a server died here"), "{said}");
+    Ok(())
+}
+
 #[test]
 fn in_the_foreground() -> Result<()> {
     needs!(&[]);

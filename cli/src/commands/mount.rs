@@ -21,7 +21,7 @@ use anyhow::{Context, anyhow, bail};
 use clap::Parser;
 use fs_core::{FileType, InodeNumber, OpenOptions, Recovery, Volume};
 use fuse_frontend::{Session, Unmounter};
-use rustix::fs::{CWD, Mode, OFlags, openat, statvfs};
+use rustix::fs::{CWD, Mode, OFlags, openat, statfs};
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -83,6 +83,9 @@ pub(crate) struct HelperArgs {
     options: Vec<String>,
 }
 
+/// `f_type` of a FUSE mount (Linux uapi `magic.h`).
+const FUSE_SUPER_MAGIC: rustix::fs::FsWord = 0x6573_5546;
+
 /// A call, from wherever it came.
 #[derive(Debug)]
 struct Request<'a> {
@@ -121,9 +124,14 @@ pub(crate) fn run_helper(args: &HelperArgs, argv: &[OsString], role: Role) -> Co
     if args.fake {
         return Ok(ExitCode::SUCCESS);
     }
+    // Entering another namespace changes the working directory.
+    let directory = std::path::absolute(&args.directory).map_err(|error| {
+        let place = args.directory.display();
+        Failure::with_code(mount_code::USAGE, anyhow!("{place}: {error}"))
+    })?;
     let request = Request {
         image: &args.image,
-        directory: &args.directory,
+        directory: &directory,
         namespace: args.namespace.as_deref(),
         options,
         trusting: true,
@@ -148,7 +156,12 @@ fn start_or_serve(request: &Request<'_>, argv: &[OsString], role: Role) -> Comma
 
 /// Asks the mounted directory something only its server can answer.
 fn check_answer(directory: &Path) -> Result<(), Failure> {
-    match statvfs(directory) {
+    match statfs(directory) {
+        Ok(answer) if answer.f_type != FUSE_SUPER_MAGIC => {
+            let error = anyhow!("the server ended right after mounting")
+                .context(directory.display().to_string());
+            Err(Failure::with_code(mount_code::FAILED, error))
+        }
         Err(error @ (Errno::NOTCONN | Errno::CONNABORTED | Errno::IO)) => {
             let error = anyhow::Error::from(std::io::Error::from(error))
                 .context("the server ended right after mounting")
@@ -296,7 +309,7 @@ fn unmount_on_signals(unmounter: Unmounter) -> anyhow::Result<()> {
     let wait = move || {
         for _ in signals.forever() {
             if let Err(error) = unmounter.unmount() {
-                complain(&format!("cannot unmount: {error}"));
+                complain(&error.to_string());
             }
         }
     };

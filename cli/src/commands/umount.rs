@@ -146,7 +146,9 @@ fn wait_for(process: &OwnedFd) -> anyhow::Result<()> {
         let mut ended = [PollFd::new(process, PollFlags::IN)];
         match poll(&mut ended, patience.as_ref()) {
             Ok(0) => {
-                complain("unmounted; waiting for the server to finish");
+                complain(
+                    "unmounted here; waiting for the server to finish (the mount may still be in use, or be visible in another mount namespace)",
+                );
                 patience = None;
             }
             Ok(_) => return Ok(()),
