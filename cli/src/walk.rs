@@ -4,6 +4,8 @@ use std::ops::ControlFlow;
 
 use fs_core::{ExtentState, FileBlock, FileType, Inode, InodeNumber, MappedExtent, Volume};
 
+use crate::failure::complain;
+
 /// A directory entry that outlives the visit.
 #[derive(Debug, Clone)]
 pub(crate) struct OwnedEntry {
@@ -24,6 +26,10 @@ pub(crate) fn is_component(name: &[u8]) -> bool {
     !name.is_empty() && !is_dot(name) && !name.iter().any(|b| matches!(b, 0 | b'/'))
 }
 
+/// The most names of one directory that are held in memory: a damaged directory
+/// can name the same again and again, and no sound one has as many.
+const ENTRIES_MAX: usize = 10_000_000;
+
 /// The entries of a directory, "." and ".." included, sorted by their bytes;
 /// and whether they are all. What stands before a damaged place is of use.
 pub(crate) fn sorted_entries(
@@ -36,8 +42,18 @@ pub(crate) fn sorted_entries(
             name: entry.name.to_vec(),
             inode: entry.inode,
         });
-        ControlFlow::Continue(())
+        if entries.len() < ENTRIES_MAX {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     });
+    if entries.len() >= ENTRIES_MAX {
+        complain(&format!(
+            "directory {}: only the first {ENTRIES_MAX} names are taken",
+            directory.number()
+        ));
+    }
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     (entries, complete)
 }

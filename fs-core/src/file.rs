@@ -170,7 +170,10 @@ pub(crate) fn seek(store: &Store, file: &Inode, offset: u64, target: SeekTarget)
     }
     let block_bytes = u64::from(store.superblock.block_bytes);
     let mut at = offset;
-    while at < size {
+    for _ in 0..mapping::LOOKS_MAX {
+        if at >= size {
+            break;
+        }
         let run = mapping::map_some(store, file, FileBlock(at / block_bytes))?;
         let is_data = matches!(run.state, ExtentState::Written(_));
         if is_data == (target == SeekTarget::Data) {
@@ -179,6 +182,8 @@ pub(crate) fn seek(store: &Store, file: &Inode, offset: u64, target: SeekTarget)
         at = run.end().0.saturating_mul(block_bytes);
     }
     match target {
+        // Given up: what has not been looked at may be data.
+        SeekTarget::Data if at < size => Ok(at),
         SeekTarget::Data => Err(ErrorKind::OutOfRange.into()),
         SeekTarget::Hole => Ok(size),
     }

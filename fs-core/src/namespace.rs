@@ -21,9 +21,9 @@ const PATH_BYTES_MAX: usize = 4096;
 /// `NotFound`; `Corrupt` if the name leads to an inode that is not in use.
 pub(crate) fn child(store: &Store, directory: &Inode, name: &[u8]) -> Result<Arc<Inode>> {
     let number = directory::lookup(store, directory, name)?.ok_or(ErrorKind::NotFound)?;
-    store.inode(number).map_err(|error| match error.kind() {
-        ErrorKind::Stale => Error::corrupt(
-            format!(
+    let free = || {
+        Error::corrupt(
+            format_args!(
                 "entry \"{}\" of directory {}",
                 name.escape_ascii(),
                 directory.number()
@@ -31,9 +31,13 @@ pub(crate) fn child(store: &Store, directory: &Inode, name: &[u8]) -> Result<Arc
             None,
             "an inode in use",
             format_args!("inode {number}, which is free"),
-        ),
-        _ => error,
-    })
+        )
+    };
+    match store.inode(number) {
+        Ok(inode) if inode.links() == 0 => Err(free()),
+        Err(error) if matches!(error.kind(), ErrorKind::Stale) => Err(free()),
+        other => other,
+    }
 }
 
 /// Walks `path` from the root. Empty components are passed over; ".." of the

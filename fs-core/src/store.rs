@@ -18,8 +18,8 @@ use crate::types::{FsBlock, GroupNumber, InodeNumber};
 
 /// Threads rarely meet in one of this many tables.
 const INODE_SHARDS: usize = 16;
-/// About what a cached inode costs, table entry included.
-const INODE_COST_BYTES: usize = 512;
+/// About what a cached inode costs besides its attributes, table entry included.
+const INODE_COST_BYTES: usize = 320;
 
 /// Read access to one volume's metadata.
 #[derive(Debug)]
@@ -40,7 +40,8 @@ impl Store {
         cache: BlockCache,
         inode_cache_bytes: usize,
     ) -> Self {
-        let inodes = inode_cache_bytes / INODE_COST_BYTES / INODE_SHARDS;
+        let cost_bytes = INODE_COST_BYTES + usize::from(superblock.inode_bytes);
+        let inodes = inode_cache_bytes / cost_bytes / INODE_SHARDS;
         let capacity = NonZeroUsize::new(inodes.max(16)).unwrap_or(NonZeroUsize::MIN);
         Self {
             superblock,
@@ -79,7 +80,10 @@ impl Store {
             // The descriptors of a metagroup lie in its first group.
             let first = GroupNumber(index * per_block);
             superblock.group_first_block(first).and_then(|start| {
-                let skip = u64::from(superblock.group_has_super(first));
+                // With 1 KiB blocks and clusters the superblock is in block 1.
+                let boot_block =
+                    first.0 == 0 && superblock.block_bytes == 1024 && start == FsBlock(0);
+                let skip = u64::from(superblock.group_has_super(first)) + u64::from(boot_block);
                 start.checked_add(skip)
             })
         } else {

@@ -10,6 +10,7 @@ use crate::format::checksum::crc32c_raw;
 use crate::format::features::{IncompatFeatures, RoCompatFeatures};
 use crate::format::inode_flags::InodeFlags;
 use crate::format::superblock::Superblock;
+use crate::format::xattr;
 use crate::types::{FileType, FsBlock, InodeNumber, Timestamp};
 
 /// The part every inode has.
@@ -223,7 +224,7 @@ impl Inode {
         &self.block_area
     }
 
-    /// The bytes after the extra fields; empty if there is no room.
+    /// The bytes after the extra fields; empty if they hold no attributes.
     pub(crate) fn xattr_area(&self) -> &[u8] {
         &self.xattr_area
     }
@@ -234,15 +235,19 @@ impl Inode {
     }
 
     /// True if a symlink's target lies in `i_block`. Linux decides by the
-    /// absence of blocks other than the xattr block's.
+    /// absence of blocks other than the xattr block's; under ea_inode, where
+    /// i_blocks counts the blocks of EA inodes too, by the size.
     pub(crate) fn is_fast_symlink(&self, superblock: &Superblock) -> bool {
+        if self.file_type != FileType::Symlink || self.has_inline_data() {
+            return false;
+        }
+        if superblock.has_incompat(IncompatFeatures::EA_INODE) {
+            return (1..BLOCK_AREA.len() as u64).contains(&self.size_bytes);
+        }
         let xattr_blocks_512 = self
             .xattr_block
             .map_or(0, |_| u64::from(superblock.cluster_bytes / 512));
-        self.file_type == FileType::Symlink
-            && !self.has_inline_data()
-            && !self.flags.contains(InodeFlags::EA_INODE)
-            && self.blocks_512 == xattr_blocks_512
+        self.blocks_512 == xattr_blocks_512
     }
 }
 
@@ -352,7 +357,7 @@ pub(crate) fn parse(
     })?;
     let xattr_area = rest
         .get(extra_isize..)
-        .filter(|_| extra_isize != 0)
+        .filter(|area| extra_isize != 0 && xattr::has_magic(area))
         .unwrap_or(&[]);
     typed(
         superblock,

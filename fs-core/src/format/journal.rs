@@ -286,11 +286,15 @@ pub(crate) fn commit_checksum(seed: u32, block: &[u8]) -> u32 {
     crc32c_with_gap(seed, block, std::mem::offset_of!(CommitHeader, h_chksum))
 }
 
+/// `sizeof(struct commit_header)` where 64-bit fields are aligned.
+const COMMIT_HEADER_PADDED_BYTES: usize = 64;
+
 /// The same for a commit block of which only the header reached the device:
-/// the rest, zeros when it was written, counts as zeros whatever it is.
+/// the rest, zeros when it was written, counts as zeros whatever it is. Linux
+/// takes 64 bytes for the header, its structure's size with padding.
 pub(crate) fn commit_checksum_of_header(seed: u32, block: &[u8]) -> u32 {
     let mut whole = vec![0; block.len()];
-    for (to, from) in whole.iter_mut().zip(block).take(size_of::<CommitHeader>()) {
+    for (to, from) in whole.iter_mut().zip(block).take(COMMIT_HEADER_PADDED_BYTES) {
         *to = *from;
     }
     commit_checksum(seed, &whole)

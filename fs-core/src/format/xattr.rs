@@ -138,14 +138,20 @@ pub(crate) fn block_entries<'a>(
     entries(structure, Some(block), bytes, HEADER_BYTES, 0)
 }
 
+/// Whether the tail of an inode holds attributes.
+pub(crate) fn has_magic(area: &[u8]) -> bool {
+    U32::ref_from_prefix(area).is_ok_and(|(magic, _)| magic.get() == MAGIC)
+}
+
 /// The checked entries in the tail of an inode; none without the magic number.
 pub(crate) fn inode_entries<'a>(
     structure: &dyn std::fmt::Display,
     area: &'a [u8],
 ) -> Result<Vec<Entry<'a>>> {
-    match U32::ref_from_prefix(area) {
-        Ok((magic, _)) if magic.get() == MAGIC => entries(structure, None, area, 4, 4),
-        _ => Ok(Vec::new()),
+    if has_magic(area) {
+        entries(structure, None, area, 4, 4)
+    } else {
+        Ok(Vec::new())
     }
 }
 

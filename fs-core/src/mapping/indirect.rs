@@ -53,7 +53,17 @@ fn in_tree(
     block: FileBlock,
 ) -> Result<MappedExtent> {
     let per_block = u64::from(store.superblock.block_bytes / 4);
+    let mut above = Vec::new();
     loop {
+        if above.contains(&pointer) {
+            return Err(Error::corrupt(
+                format_args!("block map of inode {}", inode.number()),
+                Some(FsBlock(pointer.into())),
+                "a tree of blocks",
+                "a block that is its own parent",
+            ));
+        }
+        above.push(pointer);
         if pointer == 0 {
             let end = start.saturating_add(per_block.pow(levels));
             return Ok(hole(block, end - block.0));

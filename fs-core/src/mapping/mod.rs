@@ -15,6 +15,10 @@ use crate::types::{FileBlock, FileType};
 /// A file's blocks are numbered below this: the format has 32 bits for them.
 pub(crate) const FILE_BLOCKS_MAX: u64 = crate::format::extent::FILE_BLOCKS_MAX;
 
+/// How many looks at a map one request may cost. A map that is damaged so that
+/// it refers to the same blocks again and again would cost 2^32.
+pub(crate) const LOOKS_MAX: u32 = 1 << 18;
+
 /// What is at `block`, and as far as one look goes: the answer may be followed
 /// by another of the same state.
 ///
@@ -43,7 +47,8 @@ pub(crate) fn map_some(store: &Store, inode: &Inode, block: FileBlock) -> Result
     }
 }
 
-/// What is at `block`, up to where the state changes or `limit` is passed.
+/// What is at `block`, up to where the state changes or `limit` is passed; less
+/// if that takes more than [`LOOKS_MAX`] looks.
 pub(crate) fn map(
     store: &Store,
     inode: &Inode,
@@ -51,7 +56,10 @@ pub(crate) fn map(
     limit: FileBlock,
 ) -> Result<MappedExtent> {
     let mut run = map_some(store, inode, block)?;
-    while run.end() < limit && run.end().0 < FILE_BLOCKS_MAX {
+    for _ in 0..LOOKS_MAX {
+        if run.end() >= limit || run.end().0 >= FILE_BLOCKS_MAX {
+            break;
+        }
         let next = map_some(store, inode, run.end())?;
         if !run.merge(&next) {
             break;

@@ -64,6 +64,10 @@ pub(super) fn read(device: &Arc<dyn BlockDevice>, offset_bytes: u64) -> Result<O
     })
 }
 
+/// Group sizes tried: from 2^12 times the usual one (clusters) down to 2^-7 of it.
+const GROUP_SIZES_LARGER: u32 = 12;
+const GROUP_SIZES: u32 = 20;
+
 /// Groups that hold a copy whatever the features, but for sparse_super2.
 const BACKUP_GROUPS: [u64; 6] = [1, 3, 5, 7, 9, 25];
 
@@ -72,17 +76,26 @@ fn name_backups(device: &Arc<dyn BlockDevice>, error: Error) -> Error {
     let mut usable = Vec::new();
     for log_block_size in 0..=6 {
         let block_bytes = 1024u64 << log_block_size;
-        for group in BACKUP_GROUPS {
-            // Groups of the size mke2fs makes by default: one block of bitmap.
-            let block = group * block_bytes * 8 + u64::from(log_block_size == 0);
-            if let Ok(copy) = read(device, block * block_bytes)
-                && u64::from(copy.superblock.block_bytes) == block_bytes
-                && u64::from(copy.superblock.block_group) == group
-            {
-                usable.push((block * block_bytes / 1024).to_string());
+        // mke2fs makes groups of one block of bitmap unless it is told to make
+        // smaller ones, or larger ones of clusters.
+        for shift in 0..GROUP_SIZES {
+            let group_blocks = ((block_bytes * 8) << GROUP_SIZES_LARGER) >> shift;
+            for group in BACKUP_GROUPS {
+                let first_block = u64::from(log_block_size == 0);
+                for block in [group * group_blocks + first_block, group * group_blocks] {
+                    if let Ok(copy) = read(device, block * block_bytes)
+                        && u64::from(copy.superblock.block_bytes) == block_bytes
+                        && u64::from(copy.superblock.block_group) == group
+                    {
+                        usable.push(block * block_bytes / 1024);
+                    }
+                }
             }
         }
     }
+    usable.sort_unstable();
+    usable.dedup();
+    let usable: Vec<String> = usable.iter().map(u64::to_string).collect();
     match usable.as_slice() {
         [] => error,
         [first, ..] => error.context(format_args!(

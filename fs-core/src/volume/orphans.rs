@@ -58,6 +58,8 @@ pub(super) fn collect(store: &Store) -> Vec<InodeNumber> {
     {
         tracing::warn!("orphan file: {error}");
     }
+    found.sort_unstable();
+    found.dedup();
     found
 }
 

@@ -118,7 +118,17 @@ fn copy_xattrs(
         let value = volume.xattr(inode, &name)?;
         match set_xattr(target, &name, &value) {
             Ok(()) => {}
-            Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::INVAL) => {
+            // Too large for the destination's attributes is no full disk.
+            Err(
+                Errno::PERM
+                | Errno::ACCESS
+                | Errno::OPNOTSUPP
+                | Errno::INVAL
+                | Errno::NOSPC
+                | Errno::TOOBIG
+                | Errno::RANGE
+                | Errno::NAMETOOLONG,
+            ) => {
                 if name == ACCESS_LIST {
                     group_bits = Some(owning_group_bits(&value));
                 }
