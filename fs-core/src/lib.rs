@@ -9,6 +9,7 @@
 
 mod cache;
 mod directory;
+pub mod encode;
 mod error;
 mod file;
 mod format;

@@ -116,6 +116,19 @@ impl FileType {
         }
     }
 
+    /// The `file_type` byte of a directory entry for this type.
+    pub fn dirent_code(self) -> u8 {
+        match self {
+            Self::Regular => 1,
+            Self::Directory => 2,
+            Self::CharDevice => 3,
+            Self::BlockDevice => 4,
+            Self::Fifo => 5,
+            Self::Socket => 6,
+            Self::Symlink => 7,
+        }
+    }
+
     /// The type a directory entry's `file_type` byte names; `None` for 0
     /// (unknown) and for numbers the format does not define.
     pub fn from_dirent(code: u8) -> Option<Self> {

@@ -197,6 +197,115 @@ pub(crate) fn records_area(bytes: &[u8], has_checksum: bool) -> &[u8] {
     bytes.get(..end).unwrap_or(bytes)
 }
 
+/// A directory block under construction: records in the order they are pushed,
+/// the last stretched to the end.
+#[derive(Debug)]
+pub struct DirectoryBlock {
+    bytes: Vec<u8>,
+    /// Where the next record starts.
+    used: usize,
+    /// Where the last record starts.
+    last: Option<usize>,
+    has_types: bool,
+    checksum_seed: Option<u32>,
+}
+
+impl DirectoryBlock {
+    /// An empty block of `len_bytes`. `checksum_seed` is the directory's own, if the
+    /// volume has checksums.
+    pub fn new(len_bytes: usize, has_types: bool, checksum_seed: Option<u32>) -> Self {
+        Self {
+            bytes: vec![0; len_bytes],
+            used: 0,
+            last: None,
+            has_types,
+            checksum_seed,
+        }
+    }
+
+    /// Bytes a record for a name of this length takes.
+    pub fn record_bytes(name_len: usize) -> usize {
+        (HEAD_BYTES + name_len).next_multiple_of(4)
+    }
+
+    /// Bytes the records of a block may take together.
+    pub fn capacity_bytes(len_bytes: usize, has_checksum: bool) -> usize {
+        len_bytes - if has_checksum { TAIL_BYTES } else { 0 }
+    }
+
+    /// Appends a record; false, and nothing happens, if there is no room.
+    pub fn push(&mut self, name: &[u8], inode: InodeNumber, file_type: FileType) -> bool {
+        let len = Self::record_bytes(name.len());
+        let end = Self::capacity_bytes(self.bytes.len(), self.checksum_seed.is_some());
+        let Ok(name_len) = u8::try_from(name.len()) else {
+            return false;
+        };
+        let Some(room) = self
+            .bytes
+            .get_mut(self.used..end)
+            .filter(|room| room.len() >= len)
+        else {
+            return false;
+        };
+        let head = RawEntry {
+            inode: inode.0.into(),
+            rec_len: encoded_record_len(len),
+            name_len,
+            file_type: if self.has_types {
+                file_type.dirent_code()
+            } else {
+                0
+            },
+        };
+        let record = head.as_bytes().iter().chain(name);
+        room.iter_mut()
+            .zip(record)
+            .for_each(|(to, from)| *to = *from);
+        self.last = Some(self.used);
+        self.used += len;
+        true
+    }
+
+    /// The bytes: the last record stretched (an empty one if there is none), the
+    /// checksum in place.
+    pub fn finish(mut self) -> Vec<u8> {
+        let end = Self::capacity_bytes(self.bytes.len(), self.checksum_seed.is_some());
+        let last = self.last.unwrap_or(0);
+        let rec_len = encoded_record_len(end - last);
+        if let Some(field) = self.bytes.get_mut(last + 4..last + 6) {
+            field.copy_from_slice(rec_len.as_bytes());
+        }
+        if let Some(seed) = self.checksum_seed {
+            set_checksum(seed, &mut self.bytes);
+        }
+        self.bytes
+    }
+}
+
+/// `rec_len` of a record; see [`record_len`] for lengths of 64 KiB and more.
+fn encoded_record_len(len: usize) -> U16 {
+    u16::try_from(len).unwrap_or(u16::MAX).into()
+}
+
+/// Writes the checksum record into the last 12 bytes of a block.
+pub(crate) fn set_checksum(seed: u32, bytes: &mut [u8]) {
+    let Some((covered, tail)) = bytes
+        .len()
+        .checked_sub(TAIL_BYTES)
+        .and_then(|at| bytes.split_at_mut_checked(at))
+    else {
+        return;
+    };
+    let raw = RawTail {
+        det_reserved_zero1: U32::ZERO,
+        det_rec_len: encoded_record_len(TAIL_BYTES),
+        det_reserved_zero2: 0,
+        det_reserved_ft: TAIL_FILE_TYPE,
+        det_checksum: crc32c_raw(seed, covered).into(),
+    };
+    tail.copy_from_slice(raw.as_bytes());
+}
+
 /// Checks the checksum at the end of a block.
 pub(crate) fn check_checksum(
     structure: &dyn std::fmt::Display,

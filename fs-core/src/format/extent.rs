@@ -5,9 +5,10 @@
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::checksum::crc32c_raw;
 use crate::format::superblock::Superblock;
+use crate::run::{ExtentState, MappedExtent};
 use crate::types::{FileBlock, FsBlock};
 
 /// First 12 bytes of a node.
@@ -92,6 +93,112 @@ impl Extent {
 impl RawIndex {
     pub(crate) fn leaf(&self) -> FsBlock {
         FsBlock(u64::from(self.ei_leaf_lo.get()) | u64::from(self.ei_leaf_hi.get()) << 32)
+    }
+}
+
+/// Entries a node of `len_bytes` has room for; blocks keep 4 bytes for the
+/// checksum, whether the volume has checksums or not.
+pub fn capacity(len_bytes: usize) -> usize {
+    len_bytes.saturating_sub(ENTRY_BYTES) / ENTRY_BYTES
+}
+
+/// Longest extent of written data, in blocks; an unwritten one is a block shorter.
+pub const WRITTEN_LEN_MAX: u64 = INITIALISED_LEN_MAX as u64;
+
+/// Writes a leaf into `bytes` (60 for the root, else a block). The extents are
+/// sorted, none longer than the format allows. A block's checksum is set by
+/// [`set_checksum`].
+///
+/// # Errors
+/// `InvalidInput` if they do not fit or are holes.
+pub fn encode_leaf(extents: &[MappedExtent], bytes: &mut [u8]) -> Result<()> {
+    let does_not_fit = || Error::from(ErrorKind::InvalidInput("the extent does not fit"));
+    let raw = extents.iter().map(|extent| {
+        let (start, offset) = match extent.state {
+            ExtentState::Written(start) => (start, 0),
+            ExtentState::Unwritten(start) => (start, INITIALISED_LEN_MAX),
+            ExtentState::Hole => return None,
+        };
+        let len = u16::try_from(extent.len_blocks).ok()?;
+        let allowed = 1..=INITIALISED_LEN_MAX - u16::from(offset != 0);
+        let (start_lo, start_hi) = split_block(start)?;
+        allowed.contains(&len).then_some(RawExtent {
+            ee_block: u32::try_from(extent.file_block.0).ok()?.into(),
+            ee_len: (len + offset).into(),
+            ee_start_hi: start_hi,
+            ee_start_lo: start_lo,
+        })
+    });
+    let raw: Option<Vec<RawExtent>> = raw.collect();
+    encode_node(0, &raw.ok_or_else(does_not_fit)?, bytes)
+}
+
+/// Writes an index node of `depth` (1 to 5) into `bytes`: the first file block
+/// below each child, and the child's block. See [`encode_leaf`].
+///
+/// # Errors
+/// `InvalidInput` if the children do not fit.
+pub fn encode_index(depth: u16, children: &[(FileBlock, FsBlock)], bytes: &mut [u8]) -> Result<()> {
+    let does_not_fit = || Error::from(ErrorKind::InvalidInput("the extent index does not fit"));
+    let raw = children.iter().map(|(file_block, child)| {
+        let (leaf_lo, leaf_hi) = split_block(*child)?;
+        Some(RawIndex {
+            ei_block: u32::try_from(file_block.0).ok()?.into(),
+            ei_leaf_lo: leaf_lo,
+            ei_leaf_hi: leaf_hi,
+            ei_unused: U16::ZERO,
+        })
+    });
+    let raw: Option<Vec<RawIndex>> = raw.collect();
+    encode_node(depth, &raw.ok_or_else(does_not_fit)?, bytes)
+}
+
+/// The 48 bits of a block number as they lie on disk.
+fn split_block(block: FsBlock) -> Option<(U32, U16)> {
+    let [a, b, c, d, e, f, 0, 0] = block.0.to_le_bytes() else {
+        return None;
+    };
+    Some((U32::from_bytes([a, b, c, d]), U16::from_bytes([e, f])))
+}
+
+fn encode_node<E: IntoBytes + Immutable>(
+    depth: u16,
+    entries: &[E],
+    bytes: &mut [u8],
+) -> Result<()> {
+    let does_not_fit = || Error::from(ErrorKind::InvalidInput("the extents do not fit the node"));
+    let max = capacity(bytes.len());
+    let header = RawHeader {
+        eh_magic: MAGIC.into(),
+        eh_entries: u16::try_from(entries.len())
+            .map_err(|_| does_not_fit())?
+            .into(),
+        eh_max: u16::try_from(max).map_err(|_| does_not_fit())?.into(),
+        eh_depth: depth.into(),
+        eh_generation: U32::ZERO,
+    };
+    if entries.len() > max {
+        return Err(does_not_fit());
+    }
+    bytes.fill(0);
+    let (head, rest) = bytes
+        .split_at_mut_checked(ENTRY_BYTES)
+        .ok_or_else(does_not_fit)?;
+    head.copy_from_slice(header.as_bytes());
+    rest.get_mut(..entries.len() * ENTRY_BYTES)
+        .ok_or_else(does_not_fit)?
+        .copy_from_slice(entries.as_bytes());
+    Ok(())
+}
+
+/// Writes the checksum behind the last entry a node block has room for.
+/// `seed` is the inode's ([`inode_checksum_seed`](crate::encode::inode_checksum_seed)).
+pub fn set_checksum(seed: u32, bytes: &mut [u8]) {
+    let at = (capacity(bytes.len()) + 1) * ENTRY_BYTES;
+    if let Some((covered, tail)) = bytes.split_at_mut_checked(at)
+        && let Some(tail) = tail.get_mut(..4)
+    {
+        tail.copy_from_slice(&crc32c_raw(seed, covered).to_le_bytes());
     }
 }
 

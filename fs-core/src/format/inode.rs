@@ -267,7 +267,7 @@ fn timestamp(seconds_low: U32, extra: Option<U32>) -> Timestamp {
 }
 
 /// Seed of an inode's own checksum and of all that belongs to it.
-fn seed_of(superblock: &Superblock, number: InodeNumber, generation: u32) -> u32 {
+pub(crate) fn seed_of(superblock: &Superblock, number: InodeNumber, generation: u32) -> u32 {
     let seed = crc32c_raw(superblock.checksum_seed, &number.0.to_le_bytes());
     crc32c_raw(seed, &generation.to_le_bytes())
 }
@@ -312,6 +312,177 @@ pub(crate) fn set_checksum(superblock: &Superblock, number: InodeNumber, bytes: 
     if has_high && let Some(high) = bytes.get_mut(CHECKSUM_HI_OFFSET..CHECKSUM_HI_OFFSET + 2) {
         high.copy_from_slice(&[b2, b3]);
     }
+}
+
+/// Everything an inode on disk states, for who writes one.
+#[derive(Debug, Clone)]
+pub struct InodeFields<'a> {
+    /// Type and permission bits.
+    pub mode: u16,
+    /// Owner.
+    pub uid: u32,
+    /// Owning group.
+    pub gid: u32,
+    /// Length of the content in bytes.
+    pub size_bytes: u64,
+    /// Names; a directory with more than 64,999 subdirectories has 1 (dir_nlink).
+    pub links: u16,
+    /// Space taken, in units of 512 bytes, mapping and attribute blocks included.
+    pub blocks_512: u64,
+    /// Flags; HUGE_FILE is set by [`encode`] where `blocks_512` needs it.
+    pub flags: InodeFlags,
+    /// Tells uses of the same number apart.
+    pub generation: u32,
+    /// Last access.
+    pub accessed: Timestamp,
+    /// Last change of the content.
+    pub modified: Timestamp,
+    /// Last change of content or attributes.
+    pub changed: Timestamp,
+    /// Creation, where the inode has room for it.
+    pub created: Timestamp,
+    /// The block of extended attributes, 0 for none.
+    pub xattr_block: FsBlock,
+    /// NFS change counter; for an EA inode the high half of its reference count.
+    pub version: u64,
+    /// `i_block`.
+    pub block_area: [u8; 60],
+    /// What follows the extra fields: attributes with their magic number, or nothing.
+    pub xattr_area: &'a [u8],
+}
+
+/// Writes an inode into `bytes` (`inode_bytes` long), checksum included.
+/// Times beyond what the inode can hold become the nearest it can.
+///
+/// # Errors
+/// `InvalidInput` if `xattr_area` has no room or `blocks_512` needs huge_file.
+pub fn encode(
+    superblock: &Superblock,
+    number: InodeNumber,
+    fields: &InodeFields<'_>,
+    bytes: &mut [u8],
+) -> Result<()> {
+    let too_small = || Error::from(ErrorKind::InvalidInput("the inode has no room for this"));
+    let (mut flags, blocks) = (fields.flags, blocks_on_disk(superblock, fields)?);
+    flags.set(InodeFlags::HUGE_FILE, blocks.in_fs_blocks);
+    let [version_lo, version_hi] = halves(fields.version);
+    let [size_lo, size_hi] = halves(fields.size_bytes);
+    let [acl_lo, acl_hi] = halves(fields.xattr_block.0);
+    let extra_isize = match usize::from(superblock.inode_bytes).saturating_sub(BASE_BYTES) {
+        0 => 0,
+        room => usize::from(superblock.want_extra_isize).min(room),
+    };
+    let wide = |end: usize| extra_isize >= end;
+    let raw = RawInode {
+        i_mode: fields.mode.into(),
+        i_uid: low16(fields.uid),
+        i_size_lo: size_lo,
+        i_atime: seconds(fields.accessed, wide(16)).0,
+        i_ctime: seconds(fields.changed, wide(8)).0,
+        i_mtime: seconds(fields.modified, wide(12)).0,
+        i_dtime: U32::ZERO,
+        i_gid: low16(fields.gid),
+        i_links_count: fields.links.into(),
+        i_blocks_lo: halves(blocks.count)[0],
+        i_flags: flags.bits().into(),
+        l_i_version: version_lo,
+        i_block: fields.block_area,
+        i_generation: fields.generation.into(),
+        i_file_acl_lo: acl_lo,
+        i_size_high: size_hi,
+        i_obso_faddr: U32::ZERO,
+        l_i_blocks_high: low16(halves(blocks.count)[1].get()),
+        l_i_file_acl_high: low16(acl_hi.get()),
+        l_i_uid_high: low16(fields.uid >> 16),
+        l_i_gid_high: low16(fields.gid >> 16),
+        l_i_checksum_lo: U16::ZERO,
+        l_i_reserved: U16::ZERO,
+    };
+    let extra = RawExtra {
+        i_extra_isize: low16(u32::try_from(extra_isize).unwrap_or(0)),
+        i_checksum_hi: U16::ZERO,
+        i_ctime_extra: seconds(fields.changed, true).1,
+        i_mtime_extra: seconds(fields.modified, true).1,
+        i_atime_extra: seconds(fields.accessed, true).1,
+        i_crtime: seconds(fields.created, wide(24)).0,
+        i_crtime_extra: seconds(fields.created, true).1,
+        i_version_hi: version_hi,
+        i_projid: U32::ZERO,
+    };
+    bytes.fill(0);
+    let (base, rest) = bytes
+        .split_at_mut_checked(BASE_BYTES)
+        .ok_or_else(too_small)?;
+    base.copy_from_slice(raw.as_bytes());
+    let (to, rest) = rest
+        .split_at_mut_checked(extra_isize)
+        .ok_or_else(too_small)?;
+    let present = extra_isize.min(EXTRA_BYTES);
+    if let (Some(to), Some(from)) = (to.get_mut(..present), extra.as_bytes().get(..present)) {
+        to.copy_from_slice(from);
+    }
+    rest.get_mut(..fields.xattr_area.len())
+        .ok_or_else(too_small)?
+        .copy_from_slice(fields.xattr_area);
+    set_checksum(superblock, number, bytes);
+    Ok(())
+}
+
+/// `i_blocks` and its unit.
+struct BlocksOnDisk {
+    count: u64,
+    in_fs_blocks: bool,
+}
+
+fn blocks_on_disk(superblock: &Superblock, fields: &InodeFields<'_>) -> Result<BlocksOnDisk> {
+    let count = fields.blocks_512;
+    if count <= u64::from(u32::MAX) {
+        return Ok(BlocksOnDisk {
+            count,
+            in_fs_blocks: false,
+        });
+    }
+    if !superblock.has_ro_compat(RoCompatFeatures::HUGE_FILE) {
+        return Err(ErrorKind::InvalidInput("files of 2 TiB or more need huge_file").into());
+    }
+    let in_fs_blocks = count >= 1 << 48;
+    Ok(BlocksOnDisk {
+        count: if in_fs_blocks {
+            count / u64::from(superblock.block_bytes / 512)
+        } else {
+            count
+        },
+        in_fs_blocks,
+    })
+}
+
+fn halves(number: u64) -> [U32; 2] {
+    let [a, b, c, d, e, f, g, h] = number.to_le_bytes();
+    [U32::from_bytes([a, b, c, d]), U32::from_bytes([e, f, g, h])]
+}
+
+fn low16(number: u32) -> U16 {
+    let [a, b, _, _] = number.to_le_bytes();
+    U16::from_bytes([a, b])
+}
+
+/// The seconds and the extra field of a time, `wide` if the inode has the latter.
+fn seconds(time: Timestamp, wide: bool) -> (U32, U32) {
+    const LOW: i64 = i32::MIN as i64;
+    const HIGH: i64 = i32::MAX as i64;
+    let clamped = time
+        .seconds
+        .clamp(LOW, if wide { HIGH + (3 << 32) } else { HIGH });
+    // What the signed low half says, and how many times 2^32 are missing.
+    let [low, _] = halves(clamped.cast_unsigned());
+    let epoch = (clamped - i64::from(low.get().cast_signed())) >> 32;
+    let nanos = if clamped == time.seconds {
+        time.nanos
+    } else {
+        0
+    };
+    let [epoch, _] = halves(epoch.cast_unsigned());
+    (low, (epoch.get() & 3 | nanos << 2).into())
 }
 
 /// Checks and types the inode in `bytes` (`inode_bytes` long), which lies in `block`.

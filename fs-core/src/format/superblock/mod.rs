@@ -8,7 +8,7 @@ mod validate;
 use crate::format::features::{CompatFeatures, Features, IncompatFeatures, RoCompatFeatures};
 use crate::types::{FsBlock, GroupNumber, InodeNumber};
 
-pub(crate) use raw::RawSuperblock;
+pub use raw::RawSuperblock;
 
 /// Where the primary superblock starts, in bytes.
 pub(crate) const PRIMARY_OFFSET_BYTES: u64 = 1024;

@@ -13,113 +13,114 @@ pub(super) const MAGIC: u16 = 0xEF53;
 pub(super) const GOOD_OLD_FIRST_INODE: u32 = 11;
 const GOOD_OLD_INODE_BYTES: u16 = 128;
 
-/// The superblock as it lies on disk, unchecked.
+/// The superblock as it lies on disk, unchecked. The fields are the format's own.
+#[allow(missing_docs)]
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone)]
 #[repr(C)]
-pub(crate) struct RawSuperblock {
-    pub(crate) s_inodes_count: U32,            // 0x000
-    pub(crate) s_blocks_count_lo: U32,         // 0x004
-    pub(crate) s_r_blocks_count_lo: U32,       // 0x008
-    pub(crate) s_free_blocks_count_lo: U32,    // 0x00C
-    pub(crate) s_free_inodes_count: U32,       // 0x010
-    pub(crate) s_first_data_block: U32,        // 0x014
-    pub(crate) s_log_block_size: U32,          // 0x018
-    pub(crate) s_log_cluster_size: U32,        // 0x01C
-    pub(crate) s_blocks_per_group: U32,        // 0x020
-    pub(crate) s_clusters_per_group: U32,      // 0x024
-    pub(crate) s_inodes_per_group: U32,        // 0x028
-    pub(crate) s_mtime: U32,                   // 0x02C
-    pub(crate) s_wtime: U32,                   // 0x030
-    pub(crate) s_mnt_count: U16,               // 0x034
-    pub(crate) s_max_mnt_count: U16,           // 0x036
-    pub(crate) s_magic: U16,                   // 0x038
-    pub(crate) s_state: U16,                   // 0x03A
-    pub(crate) s_errors: U16,                  // 0x03C
-    pub(crate) s_minor_rev_level: U16,         // 0x03E
-    pub(crate) s_lastcheck: U32,               // 0x040
-    pub(crate) s_checkinterval: U32,           // 0x044
-    pub(crate) s_creator_os: U32,              // 0x048
-    pub(crate) s_rev_level: U32,               // 0x04C
-    pub(crate) s_def_resuid: U16,              // 0x050
-    pub(crate) s_def_resgid: U16,              // 0x052
-    pub(crate) s_first_ino: U32,               // 0x054
-    pub(crate) s_inode_size: U16,              // 0x058
-    pub(crate) s_block_group_nr: U16,          // 0x05A
-    pub(crate) s_feature_compat: U32,          // 0x05C
-    pub(crate) s_feature_incompat: U32,        // 0x060
-    pub(crate) s_feature_ro_compat: U32,       // 0x064
-    pub(crate) s_uuid: [u8; 16],               // 0x068
-    pub(crate) s_volume_name: [u8; 16],        // 0x078
-    pub(crate) s_last_mounted: [u8; 64],       // 0x088
-    pub(crate) s_algorithm_usage_bitmap: U32,  // 0x0C8
-    pub(crate) s_prealloc_blocks: u8,          // 0x0CC
-    pub(crate) s_prealloc_dir_blocks: u8,      // 0x0CD
-    pub(crate) s_reserved_gdt_blocks: U16,     // 0x0CE
-    pub(crate) s_journal_uuid: [u8; 16],       // 0x0D0
-    pub(crate) s_journal_inum: U32,            // 0x0E0
-    pub(crate) s_journal_dev: U32,             // 0x0E4
-    pub(crate) s_last_orphan: U32,             // 0x0E8
-    pub(crate) s_hash_seed: [U32; 4],          // 0x0EC
-    pub(crate) s_def_hash_version: u8,         // 0x0FC
-    pub(crate) s_jnl_backup_type: u8,          // 0x0FD
-    pub(crate) s_desc_size: U16,               // 0x0FE
-    pub(crate) s_default_mount_opts: U32,      // 0x100
-    pub(crate) s_first_meta_bg: U32,           // 0x104
-    pub(crate) s_mkfs_time: U32,               // 0x108
-    pub(crate) s_jnl_blocks: [U32; 17],        // 0x10C
-    pub(crate) s_blocks_count_hi: U32,         // 0x150
-    pub(crate) s_r_blocks_count_hi: U32,       // 0x154
-    pub(crate) s_free_blocks_count_hi: U32,    // 0x158
-    pub(crate) s_min_extra_isize: U16,         // 0x15C
-    pub(crate) s_want_extra_isize: U16,        // 0x15E
-    pub(crate) s_flags: U32,                   // 0x160
-    pub(crate) s_raid_stride: U16,             // 0x164
-    pub(crate) s_mmp_interval: U16,            // 0x166
-    pub(crate) s_mmp_block: U64,               // 0x168
-    pub(crate) s_raid_stripe_width: U32,       // 0x170
-    pub(crate) s_log_groups_per_flex: u8,      // 0x174
-    pub(crate) s_checksum_type: u8,            // 0x175
-    pub(crate) s_encryption_level: u8,         // 0x176
-    pub(crate) s_reserved_pad: u8,             // 0x177
-    pub(crate) s_kbytes_written: U64,          // 0x178
-    pub(crate) s_snapshot_inum: U32,           // 0x180
-    pub(crate) s_snapshot_id: U32,             // 0x184
-    pub(crate) s_snapshot_r_blocks_count: U64, // 0x188
-    pub(crate) s_snapshot_list: U32,           // 0x190
-    pub(crate) s_error_count: U32,             // 0x194
-    pub(crate) s_first_error_time: U32,        // 0x198
-    pub(crate) s_first_error_ino: U32,         // 0x19C
-    pub(crate) s_first_error_block: U64,       // 0x1A0
-    pub(crate) s_first_error_func: [u8; 32],   // 0x1A8
-    pub(crate) s_first_error_line: U32,        // 0x1C8
-    pub(crate) s_last_error_time: U32,         // 0x1CC
-    pub(crate) s_last_error_ino: U32,          // 0x1D0
-    pub(crate) s_last_error_line: U32,         // 0x1D4
-    pub(crate) s_last_error_block: U64,        // 0x1D8
-    pub(crate) s_last_error_func: [u8; 32],    // 0x1E0
-    pub(crate) s_mount_opts: [u8; 64],         // 0x200
-    pub(crate) s_usr_quota_inum: U32,          // 0x240
-    pub(crate) s_grp_quota_inum: U32,          // 0x244
-    pub(crate) s_overhead_clusters: U32,       // 0x248
-    pub(crate) s_backup_bgs: [U32; 2],         // 0x24C
-    pub(crate) s_encrypt_algos: [u8; 4],       // 0x254
-    pub(crate) s_encrypt_pw_salt: [u8; 16],    // 0x258
-    pub(crate) s_lpf_ino: U32,                 // 0x268
-    pub(crate) s_prj_quota_inum: U32,          // 0x26C
-    pub(crate) s_checksum_seed: U32,           // 0x270
-    pub(crate) s_wtime_hi: u8,                 // 0x274
-    pub(crate) s_mtime_hi: u8,                 // 0x275
-    pub(crate) s_mkfs_time_hi: u8,             // 0x276
-    pub(crate) s_lastcheck_hi: u8,             // 0x277
-    pub(crate) s_first_error_time_hi: u8,      // 0x278
-    pub(crate) s_last_error_time_hi: u8,       // 0x279
-    pub(crate) s_first_error_errcode: u8,      // 0x27A
-    pub(crate) s_last_error_errcode: u8,       // 0x27B
-    pub(crate) s_encoding: U16,                // 0x27C
-    pub(crate) s_encoding_flags: U16,          // 0x27E
-    pub(crate) s_orphan_file_inum: U32,        // 0x280
-    pub(crate) s_reserved: [U32; 94],          // 0x284
-    pub(crate) s_checksum: U32,                // 0x3FC
+pub struct RawSuperblock {
+    pub s_inodes_count: U32,            // 0x000
+    pub s_blocks_count_lo: U32,         // 0x004
+    pub s_r_blocks_count_lo: U32,       // 0x008
+    pub s_free_blocks_count_lo: U32,    // 0x00C
+    pub s_free_inodes_count: U32,       // 0x010
+    pub s_first_data_block: U32,        // 0x014
+    pub s_log_block_size: U32,          // 0x018
+    pub s_log_cluster_size: U32,        // 0x01C
+    pub s_blocks_per_group: U32,        // 0x020
+    pub s_clusters_per_group: U32,      // 0x024
+    pub s_inodes_per_group: U32,        // 0x028
+    pub s_mtime: U32,                   // 0x02C
+    pub s_wtime: U32,                   // 0x030
+    pub s_mnt_count: U16,               // 0x034
+    pub s_max_mnt_count: U16,           // 0x036
+    pub s_magic: U16,                   // 0x038
+    pub s_state: U16,                   // 0x03A
+    pub s_errors: U16,                  // 0x03C
+    pub s_minor_rev_level: U16,         // 0x03E
+    pub s_lastcheck: U32,               // 0x040
+    pub s_checkinterval: U32,           // 0x044
+    pub s_creator_os: U32,              // 0x048
+    pub s_rev_level: U32,               // 0x04C
+    pub s_def_resuid: U16,              // 0x050
+    pub s_def_resgid: U16,              // 0x052
+    pub s_first_ino: U32,               // 0x054
+    pub s_inode_size: U16,              // 0x058
+    pub s_block_group_nr: U16,          // 0x05A
+    pub s_feature_compat: U32,          // 0x05C
+    pub s_feature_incompat: U32,        // 0x060
+    pub s_feature_ro_compat: U32,       // 0x064
+    pub s_uuid: [u8; 16],               // 0x068
+    pub s_volume_name: [u8; 16],        // 0x078
+    pub s_last_mounted: [u8; 64],       // 0x088
+    pub s_algorithm_usage_bitmap: U32,  // 0x0C8
+    pub s_prealloc_blocks: u8,          // 0x0CC
+    pub s_prealloc_dir_blocks: u8,      // 0x0CD
+    pub s_reserved_gdt_blocks: U16,     // 0x0CE
+    pub s_journal_uuid: [u8; 16],       // 0x0D0
+    pub s_journal_inum: U32,            // 0x0E0
+    pub s_journal_dev: U32,             // 0x0E4
+    pub s_last_orphan: U32,             // 0x0E8
+    pub s_hash_seed: [U32; 4],          // 0x0EC
+    pub s_def_hash_version: u8,         // 0x0FC
+    pub s_jnl_backup_type: u8,          // 0x0FD
+    pub s_desc_size: U16,               // 0x0FE
+    pub s_default_mount_opts: U32,      // 0x100
+    pub s_first_meta_bg: U32,           // 0x104
+    pub s_mkfs_time: U32,               // 0x108
+    pub s_jnl_blocks: [U32; 17],        // 0x10C
+    pub s_blocks_count_hi: U32,         // 0x150
+    pub s_r_blocks_count_hi: U32,       // 0x154
+    pub s_free_blocks_count_hi: U32,    // 0x158
+    pub s_min_extra_isize: U16,         // 0x15C
+    pub s_want_extra_isize: U16,        // 0x15E
+    pub s_flags: U32,                   // 0x160
+    pub s_raid_stride: U16,             // 0x164
+    pub s_mmp_interval: U16,            // 0x166
+    pub s_mmp_block: U64,               // 0x168
+    pub s_raid_stripe_width: U32,       // 0x170
+    pub s_log_groups_per_flex: u8,      // 0x174
+    pub s_checksum_type: u8,            // 0x175
+    pub s_encryption_level: u8,         // 0x176
+    pub s_reserved_pad: u8,             // 0x177
+    pub s_kbytes_written: U64,          // 0x178
+    pub s_snapshot_inum: U32,           // 0x180
+    pub s_snapshot_id: U32,             // 0x184
+    pub s_snapshot_r_blocks_count: U64, // 0x188
+    pub s_snapshot_list: U32,           // 0x190
+    pub s_error_count: U32,             // 0x194
+    pub s_first_error_time: U32,        // 0x198
+    pub s_first_error_ino: U32,         // 0x19C
+    pub s_first_error_block: U64,       // 0x1A0
+    pub s_first_error_func: [u8; 32],   // 0x1A8
+    pub s_first_error_line: U32,        // 0x1C8
+    pub s_last_error_time: U32,         // 0x1CC
+    pub s_last_error_ino: U32,          // 0x1D0
+    pub s_last_error_line: U32,         // 0x1D4
+    pub s_last_error_block: U64,        // 0x1D8
+    pub s_last_error_func: [u8; 32],    // 0x1E0
+    pub s_mount_opts: [u8; 64],         // 0x200
+    pub s_usr_quota_inum: U32,          // 0x240
+    pub s_grp_quota_inum: U32,          // 0x244
+    pub s_overhead_clusters: U32,       // 0x248
+    pub s_backup_bgs: [U32; 2],         // 0x24C
+    pub s_encrypt_algos: [u8; 4],       // 0x254
+    pub s_encrypt_pw_salt: [u8; 16],    // 0x258
+    pub s_lpf_ino: U32,                 // 0x268
+    pub s_prj_quota_inum: U32,          // 0x26C
+    pub s_checksum_seed: U32,           // 0x270
+    pub s_wtime_hi: u8,                 // 0x274
+    pub s_mtime_hi: u8,                 // 0x275
+    pub s_mkfs_time_hi: u8,             // 0x276
+    pub s_lastcheck_hi: u8,             // 0x277
+    pub s_first_error_time_hi: u8,      // 0x278
+    pub s_last_error_time_hi: u8,       // 0x279
+    pub s_first_error_errcode: u8,      // 0x27A
+    pub s_last_error_errcode: u8,       // 0x27B
+    pub s_encoding: U16,                // 0x27C
+    pub s_encoding_flags: U16,          // 0x27E
+    pub s_orphan_file_inum: U32,        // 0x280
+    pub s_reserved: [U32; 94],          // 0x284
+    pub s_checksum: U32,                // 0x3FC
 }
 
 const _: () = assert!(size_of::<RawSuperblock>() == SIZE_BYTES);
@@ -131,7 +132,7 @@ pub(super) fn wide(low: U32, high: U32) -> u64 {
 
 impl RawSuperblock {
     /// True if the magic number is there at all.
-    pub(crate) fn has_magic(&self) -> bool {
+    pub fn has_magic(&self) -> bool {
         self.s_magic.get() == MAGIC
     }
 
@@ -156,7 +157,7 @@ impl RawSuperblock {
     }
 
     /// The checksum this superblock ought to carry.
-    pub(crate) fn computed_checksum(&self) -> u32 {
+    pub fn computed_checksum(&self) -> u32 {
         let bytes = self.as_bytes();
         crc32c_raw(!0, bytes.get(..CHECKSUM_OFFSET).unwrap_or(bytes))
     }

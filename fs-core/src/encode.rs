@@ -1,0 +1,31 @@
+//! Structures of the format, written: what mkfs builds a file system from.
+//!
+//! Each function stands beside the one that reads the same structure; this
+//! module only opens the door to them. Who calls them has planned where the
+//! bytes go and holds a [`Superblock`] that has passed the checks of a superblock
+//! that was read.
+
+use crate::types::InodeNumber;
+use crate::{Result, Superblock};
+
+pub use crate::format::directory_block::DirectoryBlock;
+pub use crate::format::extent::{
+    WRITTEN_LEN_MAX, capacity as extent_capacity, encode_index, encode_leaf,
+    set_checksum as set_extent_checksum,
+};
+pub use crate::format::inode::{InodeFields, encode as inode};
+pub use crate::format::superblock::RawSuperblock;
+
+/// Checks a superblock that was composed as if it had been read from `device_bytes`.
+///
+/// # Errors
+/// `Corrupt` or `Unsupported` with the field that contradicts the format.
+pub fn superblock(raw: &RawSuperblock, device_bytes: u64) -> Result<Superblock> {
+    raw.validate(device_bytes)
+}
+
+/// The seed of the checksums of all that belongs to an inode: extent nodes,
+/// directory blocks, attributes.
+pub fn inode_checksum_seed(superblock: &Superblock, inode: InodeNumber, generation: u32) -> u32 {
+    crate::format::inode::seed_of(superblock, inode, generation)
+}

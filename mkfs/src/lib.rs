@@ -1,0 +1,27 @@
+//! Makes ext2, ext3 and ext4 file systems, empty or filled.
+//!
+//! ```text
+//!  options ──► Request ─┐
+//!                       ├─► Plan ──► write ──► Report
+//!  directory, tar ► Tree┘   (pure)   (device)
+//! ```
+//!
+//! A [`Request`] says what to make, a [`Tree`] what to put in. From both a plan
+//! is computed in memory, without touching the device: where every block goes,
+//! or how much space is missing. Only then is anything written, the superblock
+//! last. The plan depends on nothing else, so equal inputs give equal bytes
+//! whatever the host, the directory order or the number of threads.
+#![forbid(unsafe_code)]
+
+mod error;
+mod progress;
+mod request;
+mod space;
+mod tree;
+
+pub use error::{Error, Result};
+pub use progress::{Progress, Stage};
+pub use request::{Geometry, Identity, JournalGeometry, Request, Writing};
+pub use tree::{
+    Attributes, ContentSource, DataRange, Entry, FileContent, Node, NodeId, NodeKind, Tree, Xattr,
+};
