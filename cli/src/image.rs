@@ -66,6 +66,7 @@ pub(crate) fn open_volume(
         read_only: true,
         offset_bytes,
         partition,
+        ..images::OpenOptions::default()
     };
     let device = images::open(image, &device_options).map_err(|error| match error {
         // These name the image themselves.

@@ -50,7 +50,18 @@ impl MappedFile {
             },
             other => open_failed(other.into()),
         })?;
-        let size_bytes = file.metadata().map_err(open_failed)?.len();
+        Self::unlocked(file, path, read_only)
+    }
+
+    /// As [`MappedFile::new`], without the lock.
+    pub(crate) fn unlocked(file: File, path: &Path, read_only: bool) -> Result<Self> {
+        let size_bytes = file
+            .metadata()
+            .map_err(|source| Error::Open {
+                path: path.to_owned(),
+                source,
+            })?
+            .len();
         let mapping = if read_only {
             map(&file, size_bytes)
         } else {

@@ -9,6 +9,7 @@
 mod block;
 mod descriptor;
 mod device;
+mod direct;
 mod error;
 mod file;
 mod gpt_table;
@@ -18,6 +19,7 @@ mod open;
 mod overlay;
 mod partition;
 mod sys;
+mod usage;
 mod window;
 
 pub use device::{BlockDevice, DeviceFile, Mapped, MappedBytes};
@@ -26,4 +28,5 @@ pub use memory::Memory;
 pub use open::{OpenOptions, open};
 pub use overlay::Overlay;
 pub use partition::open_partition;
+pub use usage::{Usage, usage};
 pub use window::Window;

@@ -14,6 +14,8 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::block::BlockFile;
+use crate::descriptor::Descriptor;
+use crate::direct::Direct;
 use crate::file::MappedFile;
 use crate::{BlockDevice, Error, Result, Window, open_partition};
 
@@ -27,6 +29,11 @@ pub struct OpenOptions {
     /// Take this partition, numbered as Linux does, from 1. With
     /// `offset_bytes` too, the partition table is looked for from there.
     pub partition: Option<u32>,
+    /// Bypass the page cache (O_DIRECT). The file system beneath must support it.
+    pub direct: bool,
+    /// Neither lock a file nor claim a block device: somebody else may be using
+    /// it. For who was told twice to go ahead.
+    pub unclaimed: bool,
 }
 
 /// Opens the image or block device at `path`; symbolic links are followed.
@@ -41,7 +48,7 @@ pub struct OpenOptions {
 /// [`Error::OutOfRange`] for an offset past the end, [`Error::Partition`] for
 /// a partition that is not there or not usable.
 pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Arc<dyn BlockDevice>> {
-    let mut device = open_whole(path.as_ref(), options.read_only)?;
+    let mut device = open_whole(path.as_ref(), options)?;
     if let Some(offset_bytes) = options.offset_bytes {
         device = Arc::new(Window::new(device, offset_bytes, None)?);
     }
@@ -58,7 +65,8 @@ enum Kind {
     BlockDevice,
 }
 
-fn open_whole(path: &Path, read_only: bool) -> Result<Arc<dyn BlockDevice>> {
+fn open_whole(path: &Path, options: &OpenOptions) -> Result<Arc<dyn BlockDevice>> {
+    let read_only = options.read_only;
     let open_failed = |source| Error::Open {
         path: path.to_owned(),
         source,
@@ -66,10 +74,11 @@ fn open_whole(path: &Path, read_only: bool) -> Result<Arc<dyn BlockDevice>> {
     let expected = std::fs::metadata(path).map_err(open_failed)?;
     let kind = kind_of(&expected, path)?;
     // Should the path name something else by now: a FIFO must not be waited for.
-    let flags = match kind {
-        Kind::RegularFile => OFlags::NONBLOCK,
-        Kind::BlockDevice => OFlags::EXCL,
+    let mut flags = match kind {
+        Kind::BlockDevice if !options.unclaimed => OFlags::EXCL,
+        Kind::RegularFile | Kind::BlockDevice => OFlags::NONBLOCK,
     };
+    flags.set(OFlags::DIRECT, options.direct);
     let file = File::options()
         .read(true)
         .write(!read_only)
@@ -89,10 +98,29 @@ fn open_whole(path: &Path, read_only: bool) -> Result<Arc<dyn BlockDevice>> {
             path: path.to_owned(),
         });
     }
+    let direct = options
+        .direct
+        .then(|| file.try_clone())
+        .transpose()
+        .map_err(open_failed)?;
     Ok(match kind {
-        Kind::RegularFile => Arc::new(MappedFile::new(file, path, read_only)?),
-        Kind::BlockDevice => Arc::new(BlockFile::new(file, path, read_only)?),
+        Kind::RegularFile if options.unclaimed => {
+            with_cache(MappedFile::unlocked(file, path, read_only)?, direct)
+        }
+        Kind::RegularFile => with_cache(MappedFile::new(file, path, read_only)?, direct),
+        Kind::BlockDevice => with_cache(BlockFile::new(file, path, read_only)?, direct),
     })
+}
+
+/// The device itself, or around the page cache if `direct` is its file for that.
+fn with_cache<D: BlockDevice + 'static>(device: D, direct: Option<File>) -> Arc<dyn BlockDevice> {
+    match direct {
+        None => Arc::new(device),
+        Some(file) => {
+            let descriptor = Descriptor::new(file, device.size_bytes(), device.is_read_only());
+            Arc::new(Direct::new(device, descriptor))
+        }
+    }
 }
 
 fn kind_of(metadata: &Metadata, path: &Path) -> Result<Kind> {

@@ -276,6 +276,7 @@ fn an_offset_is_applied_and_checked() {
             read_only: true,
             offset_bytes: Some(offset_bytes),
             partition: None,
+            ..OpenOptions::default()
         };
         open(&file, &options)
     };

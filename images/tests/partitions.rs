@@ -156,6 +156,7 @@ fn a_table_behind_an_offset_is_found() {
         read_only: true,
         offset_bytes: Some(4096),
         partition: Some(2),
+        ..OpenOptions::default()
     };
     let device = open(&file, &options).unwrap();
     assert_eq!(device.as_file().unwrap().base_offset, 2 * MIB + 4096);
@@ -508,6 +509,7 @@ fn tables_of_sfdisk_are_understood() {
                 read_only: true,
                 offset_bytes: None,
                 partition: Some(number),
+                ..OpenOptions::default()
             };
             match open(&file, &options) {
                 Ok(device) => {
@@ -536,6 +538,7 @@ fn a_disk_with_4096_byte_sectors_is_read_in_them() {
             read_only: true,
             offset_bytes: None,
             partition: Some(number),
+            ..OpenOptions::default()
         };
         let device = open(&attached.0, &options).unwrap();
         assert_eq!(device.as_file().unwrap().base_offset, offset);

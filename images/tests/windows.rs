@@ -95,6 +95,7 @@ fn the_file_behind_is_shifted_too() {
         read_only: true,
         offset_bytes: Some(1000),
         partition: None,
+        ..OpenOptions::default()
     };
     let device = open(&file, &options).unwrap();
     let window = Window::new(device, 24, Some(4096)).unwrap();
