@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+pub mod existing;
 mod progress;
 mod request;
 mod space;
