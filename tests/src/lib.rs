@@ -12,6 +12,7 @@ pub mod guards;
 pub mod hostile;
 pub mod manifest;
 pub mod matrix;
+pub mod measure;
 pub mod patch;
 pub mod program;
 pub mod rng;

@@ -1,34 +1,9 @@
 //! Numbers, their table, and the targets.
 
 use system_tests::guards::Server;
+use system_tests::measure::{Values, number};
 
-/// What the numbers of a row count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unit {
-    Milliseconds,
-    MegabytesPerSecond,
-    OperationsPerSecond,
-    Kibibytes,
-}
-
-impl Unit {
-    fn text(self) -> &'static str {
-        match self {
-            Self::Milliseconds => "ms",
-            Self::MegabytesPerSecond => "MB/s",
-            Self::OperationsPerSecond => "1/s",
-            Self::Kibibytes => "KiB",
-        }
-    }
-
-    /// How many times as fast `a` is as `b`.
-    fn speed(self, a: f64, b: f64) -> f64 {
-        match self {
-            Self::Milliseconds | Self::Kibibytes => b / a,
-            Self::MegabytesPerSecond | Self::OperationsPerSecond => a / b,
-        }
-    }
-}
+pub(crate) use system_tests::measure::Unit;
 
 /// What a row has to reach.
 #[derive(Clone, Copy, Debug)]
@@ -39,28 +14,6 @@ pub(crate) enum Target {
     AtMost(f64, Server),
     /// extmap's number is below this.
     Below(f64),
-}
-
-/// The measured values of one server.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Values(Vec<f64>);
-
-impl Values {
-    pub(crate) fn push(&mut self, value: f64) {
-        self.0.push(value);
-    }
-
-    /// Median, smallest, largest.
-    fn summary(&self) -> Option<(f64, f64, f64)> {
-        let mut sorted = self.0.clone();
-        sorted.sort_by(f64::total_cmp);
-        let median = *sorted.get(sorted.len() / 2)?;
-        Some((median, *sorted.first()?, *sorted.last()?))
-    }
-
-    fn median(&self) -> Option<f64> {
-        self.summary().map(|(median, _, _)| median)
-    }
 }
 
 /// One measurement of all servers.
@@ -85,7 +38,11 @@ impl Row {
     pub(crate) fn push(&mut self, server: Server, value: f64) {
         match self.values.iter_mut().find(|(known, _)| *known == server) {
             Some((_, values)) => values.push(value),
-            None => self.values.push((server, Values(vec![value]))),
+            None => {
+                let mut values = Values::default();
+                values.push(value);
+                self.values.push((server, values));
+            }
         }
     }
 
@@ -95,12 +52,7 @@ impl Row {
     }
 
     fn cell(&self, server: Server) -> String {
-        match self.of(server).and_then(Values::summary) {
-            Some((median, low, high)) => {
-                format!("{} ({}-{})", number(median), number(low), number(high))
-            }
-            None => "-".into(),
-        }
+        self.of(server).map_or("-".into(), Values::cell)
     }
 
     fn ratio(&self, other: Server) -> Option<f64> {
@@ -132,17 +84,6 @@ impl Row {
                 (text, ours < limit)
             }
         })
-    }
-}
-
-/// Three significant digits or so.
-fn number(value: f64) -> String {
-    if value >= 100.0 {
-        format!("{value:.0}")
-    } else if value >= 10.0 {
-        format!("{value:.1}")
-    } else {
-        format!("{value:.2}")
     }
 }
 
