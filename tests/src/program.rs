@@ -67,7 +67,7 @@ impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.status {
             Some(status) => write!(f, "{status}")?,
-            None => write!(f, "no end within {TIMEOUT:?}")?,
+            None => write!(f, "killed because it took too long")?,
         }
         let stdout: String = self.text().chars().take(2000).collect();
         write!(f, "; stderr: {:?}; stdout: {stdout:?}", self.stderr)
