@@ -8,12 +8,19 @@
 use crate::types::InodeNumber;
 use crate::{Result, Superblock};
 
+pub use crate::format::bitmap::checksum as bitmap_checksum;
 pub use crate::format::directory_block::DirectoryBlock;
 pub use crate::format::extent::{
     WRITTEN_LEN_MAX, capacity as extent_capacity, encode_index, encode_leaf,
     set_checksum as set_extent_checksum,
 };
-pub use crate::format::inode::{InodeFields, encode as inode};
+pub use crate::format::group_descriptor::encode as group_descriptor;
+pub use crate::format::inode::{
+    InodeFields, encode as inode, encode_base as base_inode, encode_blank as blank_inode,
+};
+pub use crate::format::journal::{NewJournal, encode_superblock as journal_superblock};
+pub use crate::format::mmp::encode_clean as mmp_block;
+pub use crate::format::orphan::encode_empty as orphan_block;
 pub use crate::format::superblock::RawSuperblock;
 
 /// Checks a superblock that was composed as if it had been read from `device_bytes`.

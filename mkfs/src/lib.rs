@@ -15,13 +15,25 @@
 
 mod error;
 pub mod existing;
+mod foundation;
+mod groups;
+mod layout;
+mod plan;
+mod populate;
 mod progress;
+mod report;
 mod request;
 mod space;
+mod special;
+mod superblock;
 mod tree;
+mod write;
 
 pub use error::{Error, Result};
+pub use foundation::Foundation;
+pub use plan::Plan;
 pub use progress::{Progress, Stage};
+pub use report::Report;
 pub use request::{Geometry, Identity, JournalGeometry, Request, Writing};
 pub use tree::{
     Attributes, ContentSource, DataRange, Entry, FileContent, Node, NodeId, NodeKind, Tree, Xattr,
