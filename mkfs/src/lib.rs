@@ -17,11 +17,12 @@ mod error;
 mod progress;
 mod request;
 mod space;
-mod tree;
+pub mod tree;
 
 pub use error::{Error, Result};
 pub use progress::{Progress, Stage};
 pub use request::{Geometry, Identity, JournalGeometry, Request, Writing};
 pub use tree::{
-    Attributes, ContentSource, DataRange, Entry, FileContent, Node, NodeId, NodeKind, Tree, Xattr,
+    Attributes, ContentSource, DataRange, Entry, FileContent, Node, NodeId, NodeKind, OpenContent,
+    ScanOptions, Tree, Xattr,
 };
