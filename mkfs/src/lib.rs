@@ -26,7 +26,7 @@ mod request;
 mod space;
 mod special;
 mod superblock;
-mod tree;
+pub mod tree;
 mod write;
 
 pub use error::{Error, Result};
@@ -36,5 +36,6 @@ pub use progress::{Progress, Stage};
 pub use report::Report;
 pub use request::{Geometry, Identity, JournalGeometry, Request, Writing};
 pub use tree::{
-    Attributes, ContentSource, DataRange, Entry, FileContent, Node, NodeId, NodeKind, Tree, Xattr,
+    Attributes, ContentSource, DataRange, Entry, FileContent, Node, NodeId, NodeKind, OpenContent,
+    ScanOptions, Tree, Xattr,
 };

@@ -5,11 +5,20 @@
 //! every node but the root is named at least once, directories exactly once.
 //! Who makes one (the modules `directory` and `tar`) guarantees that.
 
+mod content;
+pub mod directory;
+mod draft;
+mod open;
+mod options;
+
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
 use fs_core::{InodeFlags, Timestamp};
+
+pub use content::OpenContent;
+pub use options::ScanOptions;
 
 /// Index of a node in its tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
