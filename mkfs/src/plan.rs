@@ -70,6 +70,11 @@ impl<'t> Plan<'t> {
         self.space.free_blocks()
     }
 
+    /// Inodes that are in use, reserved ones included.
+    pub fn inodes_used(&self) -> u32 {
+        self.last_inode
+    }
+
     /// Inodes that are free.
     pub fn free_inodes(&self) -> u32 {
         self.superblock.inodes_count.saturating_sub(self.last_inode)

@@ -168,6 +168,18 @@ impl Tree {
         }
     }
 
+    /// Bytes of data in all files, holes not counted.
+    pub fn content_bytes(&self) -> u64 {
+        self.nodes
+            .iter()
+            .filter_map(|node| match &node.kind {
+                NodeKind::File(content) => Some(&content.data),
+                _ => None,
+            })
+            .flatten()
+            .fold(0, |sum: u64, range| sum.saturating_add(range.len))
+    }
+
     /// The node of a number that this tree gave out.
     pub fn node(&self, id: NodeId) -> Option<&Node> {
         self.nodes.get(usize::try_from(id.0).ok()?)
