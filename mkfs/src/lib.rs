@@ -14,8 +14,11 @@
 #![forbid(unsafe_code)]
 
 mod error;
+#[allow(dead_code)] // Called by the module that makes a plan.
+mod populate;
 mod progress;
 mod request;
+#[allow(dead_code)] // Likewise.
 mod space;
 mod tree;
 
