@@ -47,6 +47,11 @@ impl<'t> Plan<'t> {
         )?;
         let special = Special::place(request, superblock, &mut space)?;
         population.place_rest(&mut space)?;
+        if population.needs_large_file() && !has_large_file(superblock) {
+            return Err(Error::Features(
+                "a file of the tree has 2 GiB or more, which needs the feature large_file".into(),
+            ));
+        }
         let last_inode = population.last_inode().0.max(first_tree_inode.0 - 1);
         if last_inode > superblock.inodes_count {
             return Err(Error::TooFewInodes {
@@ -125,6 +130,11 @@ fn first_tree_inode(superblock: &Superblock) -> InodeNumber {
     let compat = superblock.features.compat;
     let has_orphan_file = compat.contains(CompatFeatures::ORPHAN_FILE);
     InodeNumber(superblock.first_inode + 1 + u32::from(has_orphan_file))
+}
+
+fn has_large_file(superblock: &Superblock) -> bool {
+    let ro_compat = superblock.features.ro_compat;
+    ro_compat.contains(RoCompatFeatures::LARGE_FILE)
 }
 
 /// Where a block lies on the device, in bytes.

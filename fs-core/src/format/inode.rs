@@ -458,6 +458,23 @@ fn encode_with(
     Ok(())
 }
 
+/// `i_block` of a device node; `None` if the format cannot hold the number:
+/// 12 bits of major, 20 of minor. Linux writes the old form (8:8 bits) where it suffices.
+pub fn device_number(major: u32, minor: u32) -> Option<[u8; 60]> {
+    if major >= 1 << 12 || minor >= 1 << 20 {
+        return None;
+    }
+    let (old, new) = if major < 256 && minor < 256 {
+        (major << 8 | minor, 0)
+    } else {
+        (0, minor & 0xFF | major << 8 | (minor & !0xFF) << 12)
+    };
+    let mut area = [0; 60];
+    let words = old.to_le_bytes().into_iter().chain(u32::to_le_bytes(new));
+    area.iter_mut().zip(words).for_each(|(to, byte)| *to = byte);
+    Some(area)
+}
+
 /// `i_blocks` and its unit.
 struct BlocksOnDisk {
     count: u64,

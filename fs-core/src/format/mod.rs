@@ -18,6 +18,7 @@ pub(crate) mod mmp;
 pub(crate) mod orphan;
 pub(crate) mod superblock;
 pub(crate) mod xattr;
+pub(crate) mod xattr_encode;
 
 #[cfg(test)]
 mod mutation_tests;
