@@ -10,6 +10,7 @@ pub mod directory;
 mod draft;
 mod open;
 mod options;
+pub mod tar;
 
 use std::fs::File;
 use std::path::Path;
