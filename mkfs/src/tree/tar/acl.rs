@@ -1,9 +1,10 @@
 //! POSIX ACLs as text (`SCHILY.acl.access`, `SCHILY.acl.default`), and in the
 //! form Linux takes them as attributes.
 //!
-//! GNU tar writes the text acl_to_any_text(3) makes; star and bsdtar add the
-//! number behind a name ("user:lisa:rwx:1000"). Names without numbers are
-//! refused: the users of the host that runs mkfs are not those of the archive.
+//! GNU tar writes the text of acl_to_text(3), with names where the host that made
+//! the archive knew them, whatever --numeric-owner says; star and bsdtar add the
+//! number behind a name ("user:lisa:rwx:1000"). Names without numbers are refused:
+//! the users of the host that runs mkfs are not those of the archive.
 
 use super::Parsed;
 
@@ -85,8 +86,8 @@ fn entry(line: &[u8]) -> Parsed<Entry> {
         false => NO_ID,
         true => id(number.unwrap_or(name)).ok_or_else(|| {
             format!(
-                "the ACL entry {} names a user or group without its number: make the archive \
-                 with --numeric-owner",
+                "the ACL entry {} names a user or group without its number: make the archive with \
+                 --xattrs --xattrs-include='system.*', which keeps the numbers",
                 line.escape_ascii()
             )
         })?,
@@ -198,6 +199,6 @@ mod tests {
             assert!(parse(text.as_bytes()).is_err(), "{text}");
         }
         let named = parse(b"user::rw-,user:root:r--,group::r--,mask::r--,other::r--");
-        assert!(named.expect_err("a name").contains("--numeric-owner"));
+        assert!(named.expect_err("a name").contains("--xattrs-include"));
     }
 }

@@ -210,7 +210,7 @@ impl Spool {
                         // What the system did not say, the decoder did.
                         Some(form) if source.raw_os_error().is_none() => Error::BadSource {
                             path,
-                            why: format!("its {form} data is damaged: {source}"),
+                            why: format!("its {form} data cannot be decompressed: {source}"),
                         },
                         _ => Error::Source { path, source },
                     });

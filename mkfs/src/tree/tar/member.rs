@@ -12,6 +12,10 @@ use crate::tree::{Attributes, FileContent, NodeKind, Xattr};
 const MAJOR_MAX: u32 = 0xFFF;
 const MINOR_MAX: u32 = 0xF_FFFF;
 
+const ACL_ACCESS: &[u8] = b"system.posix_acl_access";
+const ACL_DEFAULT: &[u8] = b"system.posix_acl_default";
+const SELINUX: &[u8] = b"security.selinux";
+
 /// A member of an archive.
 #[derive(Debug)]
 pub(super) struct Member {
@@ -151,39 +155,52 @@ pub(super) fn attributes(what: Type, header: &Header, pax: &Pax) -> Parsed<Attri
 }
 
 /// All attributes of a member, sorted, each name once: the last record of a name
-/// holds, and one that gives an attribute's own bytes goes before a text. An
-/// access ACL decides the permissions, as it does when Linux is given one.
+/// holds, and one that gives an attribute's own bytes goes before a text.
 fn xattrs(what: Type, pax: &Pax, permissions: &mut u16) -> Parsed<Vec<Xattr>> {
-    let mut texts = Vec::new();
+    // The last record first: a stable sort then leaves it in front of its equals.
+    let mut found: Vec<Xattr> = pax.xattrs.iter().rev().cloned().collect();
     if let Some(context) = &pax.selinux {
         // Linux keeps contexts with their NUL.
-        let mut value = context.clone();
-        value.push(0);
-        texts.push((&b"security.selinux"[..], value));
+        let value = [context, &b"\0"[..]].concat();
+        add_missing(&mut found, SELINUX, value);
     }
-    if what == Type::Symlink && (pax.acl_access.is_some() || pax.acl_default.is_some()) {
-        return Err("is a symbolic link and cannot have an ACL".to_owned());
-    }
-    if let Some(acl) = &pax.acl_access {
-        *permissions = *permissions & 0o7000 | acl::mode_bits(acl);
-        if !acl::is_minimal(acl) {
-            texts.push((b"system.posix_acl_access", acl::encode(acl)));
+    if let Some(text) = &pax.acl_access
+        && !has(&found, ACL_ACCESS)
+        && let Some(acl) = acl::parse(text)?
+    {
+        if what == Type::Symlink {
+            return Err("is a symbolic link and cannot have an ACL".to_owned());
+        }
+        // As when Linux is given an ACL: it decides the permissions.
+        *permissions = *permissions & 0o7000 | acl::mode_bits(&acl);
+        if !acl::is_minimal(&acl) {
+            add_missing(&mut found, ACL_ACCESS, acl::encode(&acl));
         }
     }
-    if let Some(acl) = &pax.acl_default {
+    if let Some(text) = &pax.acl_default
+        && !has(&found, ACL_DEFAULT)
+        && let Some(acl) = acl::parse(text)?
+    {
         if !matches!(what, Type::Directory | Type::DumpedDirectory) {
             return Err("is no directory and cannot have a default ACL".to_owned());
         }
-        texts.push((b"system.posix_acl_default", acl::encode(acl)));
+        add_missing(&mut found, ACL_DEFAULT, acl::encode(&acl));
     }
-    let texts = texts.into_iter().map(|(name, value)| Xattr {
-        name: name.into(),
-        value: value.into(),
-    });
-    let mut found: Vec<Xattr> = pax.xattrs.iter().rev().cloned().chain(texts).collect();
-    // A stable sort: of equal names the one to keep stays first.
     found.sort_by(|a, b| a.name.cmp(&b.name));
     found.dedup_by(|later, first| later.name == first.name);
     found.shrink_to_fit();
     Ok(found)
+}
+
+fn has(xattrs: &[Xattr], name: &[u8]) -> bool {
+    xattrs.iter().any(|xattr| *xattr.name == *name)
+}
+
+fn add_missing(xattrs: &mut Vec<Xattr>, name: &[u8], value: Vec<u8>) {
+    if !has(xattrs, name) {
+        xattrs.push(Xattr {
+            name: name.into(),
+            value: value.into(),
+        });
+    }
 }

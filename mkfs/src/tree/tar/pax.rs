@@ -7,7 +7,7 @@
 use fs_core::Timestamp;
 
 use super::sparse::PaxSparse;
-use super::{Parsed, acl, xattr};
+use super::{Parsed, xattr};
 use crate::tree::Xattr;
 
 /// Bytes in a whole extended header, at most.
@@ -30,8 +30,9 @@ pub(super) struct Pax {
     pub(super) xattrs: Vec<Xattr>,
     /// SELinux's context.
     pub(super) selinux: Option<Vec<u8>>,
-    pub(super) acl_access: Option<Vec<acl::Entry>>,
-    pub(super) acl_default: Option<Vec<acl::Entry>>,
+    /// ACLs as text, which is not looked at if the attribute itself is there.
+    pub(super) acl_access: Option<Vec<u8>>,
+    pub(super) acl_default: Option<Vec<u8>>,
     pub(super) sparse: PaxSparse,
 }
 
@@ -81,8 +82,8 @@ impl Pax {
             b"ctime" => self.ctime = time(keyword, value)?,
             b"SCHILY.devmajor" => self.dev_major = decimal(keyword, value)?,
             b"SCHILY.devminor" => self.dev_minor = decimal(keyword, value)?,
-            b"SCHILY.acl.access" => self.acl_access = acl::parse(value)?,
-            b"SCHILY.acl.default" => self.acl_default = acl::parse(value)?,
+            b"SCHILY.acl.access" => self.acl_access = Some(value.to_vec()),
+            b"SCHILY.acl.default" => self.acl_default = Some(value.to_vec()),
             b"RHT.security.selinux" => self.selinux = Some(value.to_vec()),
             b"hdrcharset" => charset(value)?,
             _ => return self.prefixed_record(keyword, value),

@@ -123,7 +123,7 @@ impl GnuSparse {
                 return Err(archive.cut_off("in a sparse header"));
             };
             start = start.saturating_add(BLOCK_BYTES);
-            let (table_bytes, flag): (_, _) = split_extension(&block);
+            let (table_bytes, flag) = split_extension(&block);
             if table(table_bytes, &mut pieces).is_none() || pieces.len() > PIECES_MAX {
                 return Ok(Err(damaged()));
             }
