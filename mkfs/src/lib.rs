@@ -14,12 +14,14 @@
 #![forbid(unsafe_code)]
 
 mod error;
+pub mod options;
 mod progress;
 mod request;
 mod space;
 mod tree;
 
 pub use error::{Error, Result};
+pub use options::{Options, Target};
 pub use progress::{Progress, Stage};
 pub use request::{Geometry, Identity, JournalGeometry, Request, Writing};
 pub use tree::{
