@@ -1,0 +1,126 @@
+//! What must be equal, and the few bytes that may differ (docs/format.md says why).
+
+use super::oracle::Pair;
+use anyhow::{Context, Result, ensure};
+use rustix::fs::SeekFrom;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use system_tests::tool;
+
+/// Lines of dumpe2fs that may differ, by their beginning.
+const DIFFERENT_LINES: &[&str] = &[
+    // What counts as written is defined otherwise.
+    "Lifetime writes:",
+    // Of the superblock: follows from the line before.
+    "Checksum: ",
+    // Neither the machine nor the device is named, nor the time of the day told.
+    "    mmp_update_date:",
+    "    mmp_update_time:",
+    "    mmp_node_name:",
+    "    mmp_device_name:",
+];
+/// Bytes of a superblock that may differ: `s_kbytes_written` and `s_checksum`.
+const DIFFERENT_IN_SUPERBLOCK: &[std::ops::Range<u64>] = &[0x178..0x180, 0x3FC..0x400];
+/// Bytes of the MMP block that may differ: time, names, checksum.
+const DIFFERENT_IN_MMP: &[std::ops::Range<u64>] = &[0x8..0x70, 0x3FC..0x400];
+
+/// Compares what dumpe2fs says: the header and all groups.
+pub fn listings(pair: &Pair) -> Result<()> {
+    let list = |image: &Path| -> Result<Vec<String>> {
+        let text = tool::run("dumpe2fs", &[image])?;
+        let lines = text.lines().filter(|line| {
+            let is_different = |begin: &&str| line.starts_with(*begin);
+            !DIFFERENT_LINES.iter().any(is_different)
+        });
+        Ok(lines.map(str::to_owned).collect())
+    };
+    let (ours, theirs) = (list(&pair.ours)?, list(&pair.theirs)?);
+    for (number, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
+        ensure!(
+            ours == theirs,
+            "line {number}:\n   ours: {ours}\n theirs: {theirs}"
+        );
+    }
+    ensure!(
+        ours.len() == theirs.len(),
+        "dumpe2fs lists different lengths"
+    );
+    Ok(())
+}
+
+/// Compares all bytes; holes in both images are skipped.
+pub fn bytes(pair: &Pair) -> Result<()> {
+    let (ours, theirs) = (File::open(&pair.ours)?, File::open(&pair.theirs)?);
+    let len = ours.metadata()?.len();
+    let mut at = 0;
+    let mut different = Vec::new();
+    let (mut a, mut b) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    while let Some(start) = next_data(&ours, at)?
+        .into_iter()
+        .chain(next_data(&theirs, at)?)
+        .min()
+    {
+        let start = start - start % (1 << 20);
+        let piece = usize::try_from((len - start).min(1 << 20))?;
+        ours.read_exact_at(&mut a[..piece], start)?;
+        theirs.read_exact_at(&mut b[..piece], start)?;
+        if a[..piece] != b[..piece] {
+            let offsets = (start..).zip(a[..piece].iter().zip(&b[..piece]));
+            different.extend(
+                offsets
+                    .filter(|(_, (a, b))| a != b)
+                    .map(|(offset, _)| offset),
+            );
+        }
+        at = start + (1 << 20);
+        if at >= len {
+            break;
+        }
+    }
+    different.retain(|&offset| !may_differ(pair, offset));
+    if let Some(first) = different.first() {
+        let block_bytes = 1024_u64 << pair.superblock.s_log_block_size.get();
+        let blocks: std::collections::BTreeSet<u64> = different
+            .iter()
+            .map(|offset| offset / block_bytes)
+            .collect();
+        let blocks: Vec<u64> = blocks.into_iter().collect();
+        let shown = &blocks[..blocks.len().min(20)];
+        anyhow::bail!(
+            "{} bytes differ, the first at {first} (block {}, byte {:#x}); blocks {shown:?}",
+            different.len(),
+            first / block_bytes,
+            first % block_bytes
+        );
+    }
+    Ok(())
+}
+
+fn next_data(file: &File, at: u64) -> Result<Option<u64>> {
+    match rustix::fs::seek(file, SeekFrom::Data(at)) {
+        Ok(start) => Ok(Some(start)),
+        Err(rustix::io::Errno::NXIO) => Ok(None),
+        Err(errno) => Err(errno).context("looking for data"),
+    }
+}
+
+fn may_differ(pair: &Pair, offset: u64) -> bool {
+    let raw = &pair.superblock;
+    let block_bytes = 1024_u64 << raw.s_log_block_size.get();
+    let in_ranges = |start: u64, ranges: &[std::ops::Range<u64>]| {
+        offset
+            .checked_sub(start)
+            .is_some_and(|byte| ranges.iter().any(|range| range.contains(&byte)))
+    };
+    let first = u64::from(raw.s_first_data_block.get());
+    let per_group = u64::from(raw.s_blocks_per_group.get());
+    let group = (offset / block_bytes).saturating_sub(first) / per_group;
+    let superblock_at = match group {
+        0 => 1024,
+        _ => (group * per_group + first) * block_bytes,
+    };
+    let mmp_at = raw.s_mmp_block.get() * block_bytes;
+    in_ranges(superblock_at, DIFFERENT_IN_SUPERBLOCK)
+        || mmp_at != 0 && in_ranges(mmp_at, DIFFERENT_IN_MMP)
+}
