@@ -47,7 +47,11 @@ impl Plan<'_> {
         GroupState {
             free_blocks: run.len_blocks.saturating_sub(taken),
             used_inodes,
-            block_uninit: has_checksums && !is_last && taken == self.implied_blocks(group),
+            // mke2fs and Linux initialise the block bitmap together with the inodes.
+            block_uninit: has_checksums
+                && !is_last
+                && used_inodes == 0
+                && taken == self.implied_blocks(group),
             inode_uninit: has_checksums && used_inodes == 0,
         }
     }
@@ -83,7 +87,7 @@ impl Plan<'_> {
     }
 
     /// The descriptors of all groups, in whole blocks. `tables_are_zero` says that
-    /// unused inodes read as zeros.
+    /// the kernel need not zero unused inodes.
     ///
     /// # Errors
     /// `Format` if a descriptor has no room for a block number.

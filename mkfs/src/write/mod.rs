@@ -66,13 +66,16 @@ impl Plan<'_> {
         }
         let mut writer = Writer::new(device, zeros_are_there);
         signatures::destroy(device, self.superblock, &mut writer)?;
+        // Without checksums the kernel takes no part: all is zeroed, but, as mke2fs
+        // has it, only marked so if it was asked for.
+        let tables_are_zero = zeros_are_there || !writing.lazy_itable_init;
         let is_lazy = writing.lazy_itable_init && self.has_group_checksums();
-        let tables_are_zero = zeros_are_there || !is_lazy;
+        let zeroes_tables = !zeros_are_there && !is_lazy;
         let superblock = compose(self.request, &self.counts());
         let descriptors = self.descriptors(tables_are_zero)?;
         let mut heads = Heads::new(self, superblock, &descriptors);
         drop(descriptors);
-        self.put_items(&mut writer, &mut heads, tables_are_zero, progress)?;
+        self.put_items(&mut writer, &mut heads, zeroes_tables, progress)?;
         inode_tables::put(self, &mut writer)?;
         writer.finish()?;
         let content_bytes = self.population.write_blocks(device, writing, progress)?;
@@ -88,10 +91,9 @@ impl Plan<'_> {
         &self,
         writer: &mut Writer<'_>,
         heads: &mut Heads,
-        tables_are_zero: bool,
+        zeroes_tables: bool,
         progress: &dyn Progress,
     ) -> Result<()> {
-        let zeroes_tables = tables_are_zero && !writer.zeros_are_there;
         let mut items = self.items(zeroes_tables, !writer.zeros_are_there);
         items.sort_unstable_by_key(|(block, _)| *block);
         progress.begin(Stage::Tables, items.len() as u64);

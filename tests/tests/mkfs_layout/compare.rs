@@ -2,6 +2,7 @@
 
 use super::oracle::Pair;
 use anyhow::{Context, Result, ensure};
+use fs_core::encode::RawSuperblock;
 use rustix::fs::SeekFrom;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -22,11 +23,20 @@ const DIFFERENT_LINES: &[&str] = &[
 ];
 /// Bytes of a superblock that may differ: `s_kbytes_written` and `s_checksum`.
 const DIFFERENT_IN_SUPERBLOCK: &[std::ops::Range<u64>] = &[0x178..0x180, 0x3FC..0x400];
+/// And of one with a journal of more extents than an inode holds: the copy of unused
+/// entries, in which mke2fs leaves what was there before the tree grew.
+const UNUSED_JOURNAL_ENTRIES: std::ops::Range<u64> = 0x10C + 24..0x10C + 60;
+/// The same in the journal's inode, and the inode's checksum.
+const DIFFERENT_IN_JOURNAL_INODE: &[std::ops::Range<u64>] =
+    &[0x28 + 24..0x28 + 60, 0x7C..0x7E, 0x82..0x84];
 /// Bytes of the MMP block that may differ: time, names, checksum.
 const DIFFERENT_IN_MMP: &[std::ops::Range<u64>] = &[0x8..0x70, 0x3FC..0x400];
 
+/// mke2fs wipes the first 4 KiB, we wipe this much: it shows where block 0 is larger.
+const SIGNATURES_BYTES: u64 = 65536;
+
 /// Compares what dumpe2fs says: the header and all groups.
-pub fn listings(pair: &Pair) -> Result<()> {
+pub(crate) fn listings(pair: &Pair) -> Result<()> {
     let list = |image: &Path| -> Result<Vec<String>> {
         let text = tool::run("dumpe2fs", &[image])?;
         let lines = text.lines().filter(|line| {
@@ -50,7 +60,7 @@ pub fn listings(pair: &Pair) -> Result<()> {
 }
 
 /// Compares all bytes; holes in both images are skipped.
-pub fn bytes(pair: &Pair) -> Result<()> {
+pub(crate) fn bytes(pair: &Pair) -> Result<()> {
     let (ours, theirs) = (File::open(&pair.ours)?, File::open(&pair.theirs)?);
     let len = ours.metadata()?.len();
     let mut at = 0;
@@ -121,6 +131,22 @@ fn may_differ(pair: &Pair, offset: u64) -> bool {
         _ => (group * per_group + first) * block_bytes,
     };
     let mmp_at = raw.s_mmp_block.get() * block_bytes;
+    if has_deep_journal(raw) {
+        let inode_at = pair.inode_table * block_bytes + 7 * u64::from(raw.s_inode_size.get());
+        if in_ranges(superblock_at, &[UNUSED_JOURNAL_ENTRIES])
+            || in_ranges(inode_at, DIFFERENT_IN_JOURNAL_INODE)
+        {
+            return true;
+        }
+    }
     in_ranges(superblock_at, DIFFERENT_IN_SUPERBLOCK)
         || mmp_at != 0 && in_ranges(mmp_at, DIFFERENT_IN_MMP)
+        || block_bytes == 65536 && (4096..SIGNATURES_BYTES).contains(&offset)
+}
+
+/// True if the journal is mapped by a tree of extents with more than its root.
+fn has_deep_journal(raw: &RawSuperblock) -> bool {
+    const EXTENT_MAGIC: u32 = 0xF30A;
+    let [first, second, ..] = raw.s_jnl_blocks;
+    first.get() & 0xFFFF == EXTENT_MAGIC && second.get() >> 16 > 0
 }

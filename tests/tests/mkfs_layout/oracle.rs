@@ -18,27 +18,29 @@ const TIME: i64 = 1_700_000_000;
 
 /// Options of mke2fs, and what cannot be read back from its superblock.
 #[derive(Debug)]
-pub struct Case {
+pub(crate) struct Case {
     size_bytes: u64,
     args: &'static str,
-    pub packed_meta_blocks: bool,
-    pub journal_location: Option<u64>,
-    pub bad_blocks: Vec<u64>,
-    pub is_over_garbage: bool,
-    pub is_lazy: bool,
-    pub is_mountable: bool,
+    pub(crate) packed_meta_blocks: bool,
+    pub(crate) journal_location: Option<u64>,
+    pub(crate) bad_blocks: Vec<u64>,
+    pub(crate) is_over_garbage: bool,
+    pub(crate) is_lazy: bool,
+    pub(crate) is_mountable: bool,
 }
 
 /// Both images.
-pub struct Pair {
-    pub scratch: Scratch,
-    pub theirs: PathBuf,
-    pub ours: PathBuf,
-    pub superblock: RawSuperblock,
+pub(crate) struct Pair {
+    pub(crate) scratch: Scratch,
+    pub(crate) theirs: PathBuf,
+    pub(crate) ours: PathBuf,
+    pub(crate) superblock: RawSuperblock,
+    /// First block of group 0's inode table.
+    pub(crate) inode_table: u64,
 }
 
 impl Case {
-    pub fn new(size_bytes: u64, args: &'static str) -> Self {
+    pub(crate) fn new(size_bytes: u64, args: &'static str) -> Self {
         Self {
             size_bytes,
             args,
@@ -51,7 +53,7 @@ impl Case {
         }
     }
 
-    pub fn make(&self) -> Result<Pair> {
+    pub(crate) fn make(&self) -> Result<Pair> {
         let scratch = Scratch::new()?;
         let theirs = self.empty_image(&scratch, "theirs.img")?;
         self.run_mke2fs(&scratch, &theirs)?;
@@ -63,7 +65,13 @@ impl Case {
         let tree = Tree::empty(request.identity.time);
         let report = Plan::new(&foundation, &tree)?.write(&*device, &())?;
         eprintln!("{report:?}");
+        let listing = tool::run("dumpe2fs", &[&theirs])?;
+        let (_, table) = listing
+            .split_once("Inode table at ")
+            .context("no inode table")?;
+        let (table, _) = table.split_once('-').context("no inode table")?;
         Ok(Pair {
+            inode_table: table.parse()?,
             scratch,
             theirs,
             ours,
@@ -203,7 +211,7 @@ impl Case {
 }
 
 /// The primary superblock of an image.
-pub fn read_superblock(image: &Path) -> Result<RawSuperblock> {
+pub(crate) fn read_superblock(image: &Path) -> Result<RawSuperblock> {
     let mut bytes = [0; 1024];
     File::open(image)?.read_exact_at(&mut bytes, 1024)?;
     RawSuperblock::from_prefix(&bytes).context("no superblock")
