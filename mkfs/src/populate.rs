@@ -2,8 +2,8 @@
 
 use fs_core::encode::{DirectoryBlock, InodeFields, encode_leaf, inode_checksum_seed};
 use fs_core::{
-    ExtentState, FileBlock, FileType, FsBlock, IncompatFeatures, InodeFlags, InodeNumber,
-    MappedExtent, RoCompatFeatures, Superblock,
+    ExtentState, FileBlock, FileType, FsBlock, GroupNumber, IncompatFeatures, InodeFlags,
+    InodeNumber, MappedExtent, RoCompatFeatures, Superblock,
 };
 use images::BlockDevice;
 
@@ -19,8 +19,8 @@ pub(crate) struct Population<'t> {
     superblock: &'t Superblock,
     identity: &'t Identity,
     first_tree_inode: InodeNumber,
-    root: Run,
-    lost_and_found: Run,
+    root: Vec<Run>,
+    lost_and_found: Vec<Run>,
 }
 
 impl<'t> Population<'t> {
@@ -38,17 +38,22 @@ impl<'t> Population<'t> {
         if has_entries {
             return Err(Error::Option("only empty trees are placed yet".into()));
         }
-        let mut take = |len_blocks: u64| {
-            let runs = space.allocate(0, len_blocks);
-            runs.and_then(|runs| runs.first().copied())
-                .ok_or(Error::DoesNotFit {
-                    needed_blocks: superblock.blocks_count + len_blocks,
-                    available_blocks: superblock.blocks_count,
-                    block_bytes: superblock.block_bytes,
-                })
+        // Near the inode: in its group, or its flex group.
+        let group = (superblock.first_inode - 1) / superblock.inodes_per_group;
+        let per_flex = 1_u32 << superblock.log_groups_per_flex.min(31);
+        let goal = superblock
+            .group_first_block(GroupNumber(group & !(per_flex - 1)))
+            .map_or(0, |block| block.0);
+        let mut take = |goal: u64, len_blocks: u64| {
+            space.take_first(goal, len_blocks).ok_or(Error::DoesNotFit {
+                needed_blocks: superblock.blocks_count + len_blocks,
+                available_blocks: superblock.blocks_count,
+                block_bytes: superblock.block_bytes,
+            })
         };
-        let root = take(1)?;
-        let lost_and_found = take(u64::from(16384 / superblock.block_bytes).clamp(2, 12))?;
+        let root = take(0, 1)?;
+        let blocks = u64::from(16384 / superblock.block_bytes).clamp(2, 12);
+        let lost_and_found = take(goal, blocks)?;
         Ok(Self {
             superblock,
             identity,
@@ -77,10 +82,10 @@ impl<'t> Population<'t> {
     /// Encoded inodes in rising order.
     pub(crate) fn inodes(&self) -> impl Iterator<Item = Result<(InodeNumber, Vec<u8>)>> + '_ {
         [
-            self.inode(InodeNumber::ROOT, self.root, 0o4_0755, 3),
+            self.inode(InodeNumber::ROOT, &self.root, 0o4_0755, 3),
             self.inode(
                 self.lost_and_found_inode(),
-                self.lost_and_found,
+                &self.lost_and_found,
                 0o4_0700,
                 2,
             ),
@@ -106,12 +111,16 @@ impl<'t> Population<'t> {
         block.push(b".", root, FileType::Directory);
         block.push(b"..", root, FileType::Directory);
         block.push(b"lost+found", lost_and_found, FileType::Directory);
-        put(self.root.start.0, &block.finish())?;
+        put(first(&self.root), &block.finish())?;
         let mut block = self.directory_block(lost_and_found);
         block.push(b".", lost_and_found, FileType::Directory);
         block.push(b"..", root, FileType::Directory);
-        put(self.lost_and_found.start.0, &block.finish())?;
-        for at in self.lost_and_found.start.0 + 1..self.lost_and_found.end() {
+        put(first(&self.lost_and_found), &block.finish())?;
+        let blocks = self
+            .lost_and_found
+            .iter()
+            .flat_map(|run| run.start.0..run.end());
+        for at in blocks.skip(1) {
             put(at, &self.directory_block(lost_and_found).finish())?;
         }
         Ok(written)
@@ -134,7 +143,7 @@ impl<'t> Population<'t> {
     fn inode(
         &self,
         number: InodeNumber,
-        run: Run,
+        runs: &[Run],
         mode: u16,
         links: u16,
     ) -> Result<(InodeNumber, Vec<u8>)> {
@@ -142,17 +151,25 @@ impl<'t> Population<'t> {
         let has_extents = incompat.contains(IncompatFeatures::EXTENTS);
         let mut block_area = [0; 60];
         if has_extents {
-            let extent = MappedExtent {
-                file_block: FileBlock(0),
-                len_blocks: run.len_blocks,
-                state: ExtentState::Written(run.start),
-            };
-            encode_leaf(&[extent], &mut block_area)?;
+            let mut file_block = 0;
+            let extents = runs.iter().map(|run| {
+                let extent = MappedExtent {
+                    file_block: FileBlock(file_block),
+                    len_blocks: run.len_blocks,
+                    state: ExtentState::Written(run.start),
+                };
+                file_block += run.len_blocks;
+                extent
+            });
+            encode_leaf(&extents.collect::<Vec<_>>(), &mut block_area)?;
         } else {
-            let words = (run.start.0..run.end())
+            let words = runs
+                .iter()
+                .flat_map(|run| run.start.0..run.end())
                 .flat_map(|block| u32::try_from(block).unwrap_or(0).to_le_bytes());
             block_area.iter_mut().zip(words).for_each(|(to, b)| *to = b);
         }
+        let blocks: u64 = runs.iter().map(|run| run.len_blocks).sum();
         let (uid, gid) = self.identity.root_owner.unwrap_or((0, 0));
         let time = self.identity.time;
         let sectors = u64::from(self.superblock.block_bytes / 512);
@@ -160,9 +177,9 @@ impl<'t> Population<'t> {
             mode,
             uid,
             gid,
-            size_bytes: run.len_blocks * u64::from(self.superblock.block_bytes),
+            size_bytes: blocks * u64::from(self.superblock.block_bytes),
             links,
-            blocks_512: run.len_blocks * sectors,
+            blocks_512: blocks * sectors,
             flags: if has_extents {
                 InodeFlags::EXTENTS
             } else {
@@ -182,4 +199,8 @@ impl<'t> Population<'t> {
         fs_core::encode::inode(self.superblock, number, &fields, &mut bytes)?;
         Ok((number, bytes))
     }
+}
+
+fn first(runs: &[Run]) -> u64 {
+    runs.first().map_or(0, |run| run.start.0)
 }

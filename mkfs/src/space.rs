@@ -177,6 +177,7 @@ impl Space {
     /// Takes `len_blocks` blocks in as few runs as there are: one if one place is
     /// large enough, else what is free from `goal` on, then from the start.
     /// `None`, and nothing happens, if not enough are free.
+    #[allow(dead_code, reason = "for the content of files")]
     pub(crate) fn allocate(&mut self, goal: u64, len_blocks: u64) -> Option<Vec<Run>> {
         if len_blocks == 0 {
             return Some(Vec::new());

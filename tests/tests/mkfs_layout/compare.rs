@@ -1,6 +1,6 @@
 //! What must be equal, and the few bytes that may differ (docs/format.md says why).
 
-use super::oracle::Pair;
+use super::oracle::{GARBAGE, Pair};
 use anyhow::{Context, Result, ensure};
 use fs_core::encode::RawSuperblock;
 use rustix::fs::SeekFrom;
@@ -32,8 +32,10 @@ const DIFFERENT_IN_JOURNAL_INODE: &[std::ops::Range<u64>] =
 /// Bytes of the MMP block that may differ: time, names, checksum.
 const DIFFERENT_IN_MMP: &[std::ops::Range<u64>] = &[0x8..0x70, 0x3FC..0x400];
 
-/// mke2fs wipes the first 4 KiB, we wipe this much: it shows where block 0 is larger.
+/// mke2fs wipes the first 4 KiB, we wipe this much.
 const SIGNATURES_BYTES: u64 = 65536;
+/// A superblock, in a block of its own that mke2fs leaves as it was behind it.
+const SUPERBLOCK_BYTES: u64 = 1024;
 
 /// Compares what dumpe2fs says: the header and all groups.
 pub(crate) fn listings(pair: &Pair) -> Result<()> {
@@ -77,11 +79,12 @@ pub(crate) fn bytes(pair: &Pair) -> Result<()> {
         theirs.read_exact_at(&mut b[..piece], start)?;
         if a[..piece] != b[..piece] {
             let offsets = (start..).zip(a[..piece].iter().zip(&b[..piece]));
-            different.extend(
-                offsets
-                    .filter(|(_, (a, b))| a != b)
-                    .map(|(offset, _)| offset),
-            );
+            for (offset, (ours, theirs)) in offsets.filter(|(_, (a, b))| a != b) {
+                let is_old = *theirs == GARBAGE && *ours == 0;
+                if !(is_old && is_cleared(pair, offset)) {
+                    different.push(offset);
+                }
+            }
         }
         at = start + (1 << 20);
         if at >= len {
@@ -141,7 +144,17 @@ fn may_differ(pair: &Pair, offset: u64) -> bool {
     }
     in_ranges(superblock_at, DIFFERENT_IN_SUPERBLOCK)
         || mmp_at != 0 && in_ranges(mmp_at, DIFFERENT_IN_MMP)
-        || block_bytes == 65536 && (4096..SIGNATURES_BYTES).contains(&offset)
+}
+
+/// True for places that we clear and mke2fs leaves as they were: the first 64 KiB, and
+/// the blocks of backup superblocks behind these.
+fn is_cleared(pair: &Pair, offset: u64) -> bool {
+    let raw = &pair.superblock;
+    let block_bytes = 1024_u64 << raw.s_log_block_size.get();
+    let first = u64::from(raw.s_first_data_block.get());
+    let block = (offset / block_bytes).saturating_sub(first);
+    let is_first_of_group = block.is_multiple_of(u64::from(raw.s_blocks_per_group.get()));
+    offset < SIGNATURES_BYTES || is_first_of_group && offset % block_bytes >= SUPERBLOCK_BYTES
 }
 
 /// True if the journal is mapped by a tree of extents with more than its root.

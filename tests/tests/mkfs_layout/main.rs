@@ -142,6 +142,11 @@ cases! {
     tiny_256k: 256 << 10, "";
     tiny_1m: MIB, "-b 1024";
     tiny_ext2: 200 << 10, "-t ext2";
+    groups_of_256_blocks: 3 * GIB, "-b 1024 -g 256 -O ^resize_inode -i 65536";
+    indirect_ext4: 200 * MIB, "-O ^extents,^64bit -b 2048";
+    meta_bg_sparse_super2: 512 * MIB, "-b 1024 -O sparse_super2,meta_bg,^resize_inode";
+    packed_ext4_32: 200 * MIB, "-b 1024 -O ^64bit,^metadata_csum -E packed_meta_blocks=1",
+        packed_meta_blocks = true;
     over_garbage: 40 * MIB, "-E nodiscard,lazy_itable_init=1", is_over_garbage = true;
     over_garbage_no_csum: 40 * MIB, "-O ^metadata_csum -E nodiscard", is_over_garbage = true;
     over_garbage_ext3: 40 * MIB, "-t ext3 -E nodiscard", is_over_garbage = true;

@@ -14,6 +14,8 @@ use uuid::Uuid;
 
 const UUID: &str = "9f1b7a52-4c58-4f0a-8d70-6d0b3c5e1a2f";
 const HASH_SEED: &str = "0c5e1a2f-1111-4222-8333-6d0b3c5e1a2f";
+/// What a used device is full of.
+pub(crate) const GARBAGE: u8 = 0xA5;
 const TIME: i64 = 1_700_000_000;
 
 /// Options of mke2fs, and what cannot be read back from its superblock.
@@ -82,7 +84,7 @@ impl Case {
     fn empty_image(&self, scratch: &Scratch, name: &str) -> Result<PathBuf> {
         if self.is_over_garbage {
             let len = usize::try_from(self.size_bytes)?;
-            return scratch.file(name, &vec![0xA5; len]);
+            return scratch.file(name, &vec![GARBAGE; len]);
         }
         scratch.sparse(name, self.size_bytes)
     }
