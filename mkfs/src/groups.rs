@@ -3,12 +3,13 @@
 use fs_core::encode::{bitmap_checksum, group_descriptor};
 use fs_core::{
     BG_BLOCK_UNINIT, BG_INODE_UNINIT, BG_INODE_ZEROED, GroupDescriptor, GroupNumber,
-    RoCompatFeatures,
+    RoCompatFeatures, Superblock,
 };
 
 use crate::error::Result;
-use crate::layout::{Head, group_run};
+use crate::layout::{Layout, group_numbers, group_run};
 use crate::plan::Plan;
+use crate::space::Space;
 
 /// What is in use in a group, and which of its bitmaps are written at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,46 +23,72 @@ pub(crate) struct GroupState {
     pub(crate) inode_uninit: bool,
 }
 
+/// The states of all groups, in one pass over what is taken.
+pub(crate) fn states(
+    superblock: &Superblock,
+    layout: &Layout,
+    space: &Space,
+    last_inode: u32,
+) -> Vec<GroupState> {
+    let has_checksums = has_group_checksums(superblock);
+    let taken = taken_by_group(superblock, space);
+    // Without flex groups a group's tables are in it, and known to be.
+    let own_tables = if layout.is_flexible {
+        0
+    } else {
+        2 + u64::from(superblock.inode_blocks_per_group)
+    };
+    let groups = group_numbers(superblock)
+        .zip(layout.head_blocks())
+        .zip(taken);
+    let mut inodes_left = last_inode;
+    groups
+        .map(|((group, head_blocks), taken)| {
+            let used_inodes = inodes_left.min(superblock.inodes_per_group);
+            inodes_left -= used_inodes;
+            // The last bitmap is padded, so it must be there. mke2fs and Linux
+            // initialise the block bitmap together with the inodes.
+            let is_last = group.0 + 1 == superblock.group_count;
+            let len_blocks = u64::from(superblock.group_len_blocks(group));
+            GroupState {
+                free_blocks: len_blocks.saturating_sub(taken),
+                used_inodes,
+                block_uninit: has_checksums
+                    && !is_last
+                    && used_inodes == 0
+                    && taken == u64::from(head_blocks) + own_tables,
+                inode_uninit: has_checksums && used_inodes == 0,
+            }
+        })
+        .collect()
+}
+
+/// True if descriptors carry checksums: only then may something be left uninitialised.
+pub(crate) fn has_group_checksums(superblock: &Superblock) -> bool {
+    let either = RoCompatFeatures::GDT_CSUM | RoCompatFeatures::METADATA_CSUM;
+    superblock.features.ro_compat.intersects(either)
+}
+
+/// Blocks in use of every group.
+fn taken_by_group(superblock: &Superblock, space: &Space) -> Vec<u64> {
+    let first = u64::from(superblock.first_data_block);
+    let per_group = u64::from(superblock.blocks_per_group);
+    let mut taken = vec![0; usize::try_from(superblock.group_count).unwrap_or(0)];
+    for run in space.taken_in(first..superblock.blocks_count) {
+        let (mut at, end) = (run.start.0 - first, run.end() - first);
+        while at < end {
+            let group = at / per_group;
+            let here = (end - at).min((group + 1) * per_group - at);
+            if let Some(taken) = usize::try_from(group).ok().and_then(|i| taken.get_mut(i)) {
+                *taken += here;
+            }
+            at += here;
+        }
+    }
+    taken
+}
+
 impl Plan<'_> {
-    /// True if descriptors carry checksums: only then may something be left uninitialised.
-    pub(crate) fn has_group_checksums(&self) -> bool {
-        self.superblock
-            .features
-            .ro_compat
-            .intersects(RoCompatFeatures::GDT_CSUM | RoCompatFeatures::METADATA_CSUM)
-    }
-
-    pub(crate) fn group_state(&self, group: GroupNumber) -> GroupState {
-        let run = group_run(self.superblock, group);
-        let runs = self.space.taken_in(run.start.0..run.end());
-        let taken: u64 = runs.map(|run| run.len_blocks).sum();
-        let per_group = self.superblock.inodes_per_group;
-        let before = u64::from(group.0) * u64::from(per_group);
-        let used_inodes = u64::from(self.last_inode)
-            .saturating_sub(before)
-            .min(per_group.into());
-        let used_inodes = u32::try_from(used_inodes).unwrap_or(per_group);
-        // The last bitmap is padded, so it must be there.
-        let is_last = group.0 + 1 == self.superblock.group_count;
-        let has_checksums = self.has_group_checksums();
-        GroupState {
-            free_blocks: run.len_blocks.saturating_sub(taken),
-            used_inodes,
-            block_uninit: has_checksums && !is_last && taken == self.implied_blocks(group),
-            inode_uninit: has_checksums && used_inodes == 0,
-        }
-    }
-
-    /// Blocks that are known to be in use in a group without its bitmap.
-    fn implied_blocks(&self, group: GroupNumber) -> u64 {
-        let head = Head::of(self.superblock, group).run().len_blocks;
-        if self.layout.is_flexible {
-            head
-        } else {
-            head + 2 + u64::from(self.superblock.inode_blocks_per_group)
-        }
-    }
-
     /// Fills `bitmap`, a block, with a group's block bitmap.
     pub(crate) fn block_bitmap(&self, group: GroupNumber, bitmap: &mut [u8]) {
         let run = group_run(self.superblock, group);
@@ -83,7 +110,7 @@ impl Plan<'_> {
     }
 
     /// The descriptors of all groups, in whole blocks. `tables_are_zero` says that
-    /// unused inodes read as zeros.
+    /// the kernel need not zero unused inodes.
     ///
     /// # Errors
     /// `Format` if a descriptor has no room for a block number.
@@ -95,8 +122,9 @@ impl Plan<'_> {
         let directories = self.directories_by_group();
         let mut bitmap = vec![0; block_len];
         let slots = table.chunks_exact_mut(superblock.descriptor_bytes.into());
-        for ((number, places), slot) in self.layout.groups().zip(slots) {
-            let state = self.group_state(number);
+        let states = self.states.iter().copied();
+        let has_checksums = has_group_checksums(superblock);
+        for (((number, places), state), slot) in self.layout.groups().zip(states).zip(slots) {
             let index = usize::try_from(number.0).unwrap_or(usize::MAX);
             let descriptor = GroupDescriptor {
                 number,
@@ -106,7 +134,7 @@ impl Plan<'_> {
                 free_clusters: u32::try_from(state.free_blocks).unwrap_or(0),
                 free_inodes: superblock.inodes_per_group - state.used_inodes,
                 used_directories: directories.get(index).copied().unwrap_or(0),
-                unused_inodes: if self.has_group_checksums() {
+                unused_inodes: if has_checksums {
                     superblock.inodes_per_group - state.used_inodes
                 } else {
                     0

@@ -4,6 +4,7 @@ use fs_core::{CompatFeatures, FsBlock, InodeNumber, RoCompatFeatures, Superblock
 
 use crate::error::{Error, Result};
 use crate::foundation::Foundation;
+use crate::groups::{self, GroupState};
 use crate::layout::Layout;
 use crate::populate::Population;
 use crate::request::Request;
@@ -21,6 +22,8 @@ pub struct Plan<'t> {
     pub(crate) special: Special,
     pub(crate) population: Population<'t>,
     pub(crate) space: Space,
+    /// What is in use, group by group.
+    pub(crate) states: Vec<GroupState>,
     /// All inodes from 1 to this one are in use.
     pub(crate) last_inode: u32,
 }
@@ -59,7 +62,9 @@ impl<'t> Plan<'t> {
                 available: superblock.inodes_count.into(),
             });
         }
+        let states = groups::states(superblock, &layout, &space, last_inode);
         Ok(Self {
+            states,
             request,
             superblock,
             layout,

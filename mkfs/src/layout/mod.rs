@@ -20,6 +20,8 @@ pub(crate) use tables::Tables;
 #[derive(Debug)]
 pub(crate) struct Layout {
     tables: Vec<Tables>,
+    /// Blocks of every group's head.
+    head_blocks: Vec<u32>,
     /// Blocks all this takes; bad blocks do not count.
     pub(crate) overhead_blocks: u64,
     /// Tables may lie in other groups than their own.
@@ -36,13 +38,15 @@ impl Layout {
         geometry: &Geometry,
         space: &mut Space,
     ) -> Result<Self> {
+        let mut head_blocks = Vec::new();
         for group in group_numbers(superblock) {
-            let head = Head::of(superblock, group);
-            if !space.take(head.run()) {
+            let head = Head::of(superblock, group).run();
+            if !space.take(head) {
                 return Err(Error::Size(format!(
                     "group {group} has no room for its superblock and descriptors"
                 )));
             }
+            head_blocks.push(u32::try_from(head.len_blocks).unwrap_or(u32::MAX));
         }
         let bad_blocks = take_bad_blocks(superblock, geometry, space)?;
         let tables = tables::allocate(superblock, geometry, space)?;
@@ -50,9 +54,15 @@ impl Layout {
         let taken: u64 = space.taken_in(bounds).map(|run| run.len_blocks).sum();
         Ok(Self {
             tables,
+            head_blocks,
             overhead_blocks: taken.saturating_sub(bad_blocks),
             is_flexible: geometry.packed_meta_blocks || geometry.log_groups_per_flex > 0,
         })
+    }
+
+    /// Blocks a group starts with that are no group's tables, in rising order of groups.
+    pub(crate) fn head_blocks(&self) -> impl Iterator<Item = u32> + '_ {
+        self.head_blocks.iter().copied()
     }
 
     /// All groups in rising order.

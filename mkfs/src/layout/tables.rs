@@ -118,35 +118,76 @@ impl Allocator<'_> {
     fn in_flex_groups(&mut self) -> Result<Vec<Tables>> {
         let per_flex = 1_u32 << self.superblock.log_groups_per_flex.min(31);
         let mut all: Vec<Tables> = Vec::new();
-        for group in group_numbers(self.superblock) {
-            let flex = FlexGroup::of(self.superblock, group, per_flex);
-            let before = all.last().filter(|_| !flex.is_first);
-            let goals = match before {
-                Some(before) => [
-                    before.block_bitmap.0 + 1,
-                    before.inode_bitmap.0 + 1,
-                    before.inode_table.0 + self.table_blocks,
-                ],
-                None => [0; 3],
-            };
-            let first = group_run(self.superblock, group).start.0;
-            let start = self.flex_start(&flex, goals[0], 1);
-            let block_bitmap = self.bitmap(group, start, first, flex.last_block)?;
-            let goal = before.map_or(block_bitmap.0 + flex.bitmaps_room, |_| goals[1]);
-            let start = self.flex_start(&flex, goal, 1);
-            let inode_bitmap = self.bitmap(group, start, first, flex.last_block)?;
-            let goal = before.map_or(inode_bitmap.0 + flex.bitmaps_room, |_| goals[2]);
-            let start = self.flex_start(&flex, goal, self.table_blocks);
-            let table = self
-                .find(start, flex.last_block, self.table_blocks)
-                .ok_or_else(|| no_room(group))?;
-            all.push(Tables {
-                block_bitmap,
-                inode_bitmap,
-                inode_table: self.take(group, table, self.table_blocks)?,
-            });
+        while all.len() < usize::try_from(self.superblock.group_count).unwrap_or(usize::MAX) {
+            let number = GroupNumber(u32::try_from(all.len()).unwrap_or(u32::MAX));
+            let flex = FlexGroup::of(self.superblock, number, per_flex);
+            if flex.is_first && self.whole_flex_group(&flex, &mut all) {
+                continue;
+            }
+            let before = all.last().filter(|_| !flex.is_first).copied();
+            let tables = self.in_flex_group(&flex, number, before)?;
+            all.push(tables);
         }
         Ok(all)
+    }
+
+    /// The usual case, at once: nothing is in the way of a whole flex group. False, and
+    /// nothing happens, otherwise.
+    fn whole_flex_group(&mut self, flex: &FlexGroup, all: &mut Vec<Tables>) -> bool {
+        let groups = flex.groups_left;
+        let block_bitmaps = Run::new(self.flex_start(flex, 0, 1), groups);
+        let goal = block_bitmaps.start.0 + flex.bitmaps_room;
+        let inode_bitmaps = Run::new(self.flex_start(flex, goal, 1), groups);
+        let goal = inode_bitmaps.start.0 + flex.bitmaps_room;
+        let start = self.flex_start(flex, goal, self.table_blocks);
+        let inode_tables = Run::new(start, groups * self.table_blocks);
+        let is_in_order = block_bitmaps.end() <= inode_bitmaps.start.0
+            && inode_bitmaps.end() <= inode_tables.start.0;
+        let runs = [block_bitmaps, inode_bitmaps, inode_tables];
+        let is_free = runs.iter().all(|run| {
+            run.start.0 != 0 && run.end() <= flex.last_block && self.space.is_free(*run)
+        });
+        if !is_in_order || !is_free || !runs.iter().all(|run| self.space.take(*run)) {
+            return false;
+        }
+        all.extend((0..groups).map(|index| Tables {
+            block_bitmap: FsBlock(block_bitmaps.start.0 + index),
+            inode_bitmap: FsBlock(inode_bitmaps.start.0 + index),
+            inode_table: FsBlock(inode_tables.start.0 + index * self.table_blocks),
+        }));
+        true
+    }
+
+    /// The places of one group, behind those of the group before it in its flex group.
+    fn in_flex_group(
+        &mut self,
+        flex: &FlexGroup,
+        group: GroupNumber,
+        before: Option<Tables>,
+    ) -> Result<Tables> {
+        let first = group_run(self.superblock, group).start.0;
+        let goal = before.map_or(0, |before| before.block_bitmap.0 + 1);
+        let start = self.flex_start(flex, goal, 1);
+        let block_bitmap = self.bitmap(group, start, first, flex.last_block)?;
+        let goal = match before {
+            Some(before) => before.inode_bitmap.0 + 1,
+            None => block_bitmap.0 + flex.bitmaps_room,
+        };
+        let start = self.flex_start(flex, goal, 1);
+        let inode_bitmap = self.bitmap(group, start, first, flex.last_block)?;
+        let goal = match before {
+            Some(before) => before.inode_table.0 + self.table_blocks,
+            None => inode_bitmap.0 + flex.bitmaps_room,
+        };
+        let start = self.flex_start(flex, goal, self.table_blocks);
+        let table = self
+            .find(start, flex.last_block, self.table_blocks)
+            .ok_or_else(|| no_room(group))?;
+        Ok(Tables {
+            block_bitmap,
+            inode_bitmap,
+            inode_table: self.take(group, table, self.table_blocks)?,
+        })
     }
 
     /// Where the search for one of a flex group's items begins: right behind the one

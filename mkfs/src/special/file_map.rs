@@ -35,51 +35,87 @@ pub(super) enum Use {
     Map,
 }
 
-/// A tree of extents over `runs`, the file's content in its order.
+/// Takes `content_blocks` blocks from `goal` on for a file, and what its tree of
+/// extents needs: the map, and the content in its order.
 pub(super) fn extents(
     context: &mut Context<'_>,
     number: InodeNumber,
-    runs: &[Run],
-) -> Result<FileMap> {
-    let extents = split(runs);
+    goal: u64,
+    content_blocks: u64,
+) -> Result<(FileMap, Vec<Run>)> {
     let mut block_area = [0; 60];
+    let root_capacity = extent_capacity(block_area.len());
+    let (runs, leaves) = take_extents(context, goal, content_blocks, root_capacity)?;
+    let extents = as_extents(&runs);
     let mut map = FileMap {
         block_area,
         nodes: Vec::new(),
-        blocks: runs.iter().map(|run| run.len_blocks).sum(),
+        blocks: content_blocks,
         is_extents: true,
     };
-    let root_capacity = extent_capacity(block_area.len());
-    if extents.len() <= root_capacity {
+    if leaves.is_empty() {
         encode_leaf(&extents, &mut block_area)?;
-        return Ok(FileMap { block_area, ..map });
+        return Ok((FileMap { block_area, ..map }, runs));
     }
-    // Right before the content, if that block is free: where mke2fs puts the first.
-    let first = runs.first().map_or(0, |run| run.start.0);
-    let goal = first.saturating_sub(1);
     let seed = has_checksums(context).then(|| inode_checksum_seed(context.superblock, number, 0));
     let per_node = extent_capacity(context.block_len()).max(1);
     let mut children = Vec::new();
-    for leaf in extents.chunks(per_node) {
-        let start = leaf.first().map_or(FileBlock(0), |first| first.file_block);
+    for (leaf, &block) in extents.chunks(per_node).zip(&leaves) {
         let mut bytes = vec![0; context.block_len()];
         encode_leaf(leaf, &mut bytes)?;
-        children.push((start, add_node(context, &mut map, goal, bytes, seed)?));
+        add_node(&mut map, block, bytes, seed);
+        let start = leaf.first().map_or(FileBlock(0), |first| first.file_block);
+        children.push((start, block));
     }
     let mut depth = 1;
     while children.len() > root_capacity && depth < EXTENT_DEPTH_MAX {
         let mut parents = Vec::new();
         for node in children.chunks(per_node) {
-            let start = node.first().map_or(FileBlock(0), |&(start, _)| start);
             let mut bytes = vec![0; context.block_len()];
             encode_index(depth, node, &mut bytes)?;
-            parents.push((start, add_node(context, &mut map, goal, bytes, seed)?));
+            let block = context.take_block(node_goal(&runs))?;
+            add_node(&mut map, block, bytes, seed);
+            let start = node.first().map_or(FileBlock(0), |&(start, _)| start);
+            parents.push((start, block));
         }
         children = parents;
         depth += 1;
     }
     encode_index(depth, &children, &mut block_area)?;
-    Ok(FileMap { block_area, ..map })
+    Ok((FileMap { block_area, ..map }, runs))
+}
+
+/// Takes the blocks of a file's extents, and of leaves where the root has no room.
+/// A leaf is taken right after the first extent it is needed for, as mke2fs does.
+fn take_extents(
+    context: &mut Context<'_>,
+    goal: u64,
+    content_blocks: u64,
+    root_capacity: usize,
+) -> Result<(Vec<Run>, Vec<FsBlock>)> {
+    context.check_free(content_blocks)?;
+    let per_node = extent_capacity(context.block_len()).max(1);
+    let (mut runs, mut leaves) = (Vec::new(), Vec::new());
+    let (mut goal, mut left) = (goal, content_blocks);
+    while left > 0 {
+        let run = context.take_run(goal, left.min(WRITTEN_LEN_MAX))?;
+        (goal, left) = (run.end(), left - run.len_blocks);
+        runs.push(run);
+        let needed = if runs.len() > root_capacity {
+            runs.len().div_ceil(per_node)
+        } else {
+            0
+        };
+        while leaves.len() < needed {
+            leaves.push(context.take_block(node_goal(&runs))?);
+        }
+    }
+    Ok((runs, leaves))
+}
+
+/// Where blocks of the tree are looked for: right before the content.
+fn node_goal(runs: &[Run]) -> u64 {
+    runs.first().map_or(0, |run| run.start.0.saturating_sub(1))
 }
 
 fn has_checksums(context: &Context<'_>) -> bool {
@@ -87,40 +123,28 @@ fn has_checksums(context: &Context<'_>) -> bool {
     ro_compat.contains(RoCompatFeatures::METADATA_CSUM)
 }
 
-fn add_node(
-    context: &mut Context<'_>,
-    map: &mut FileMap,
-    goal: u64,
-    mut bytes: Vec<u8>,
-    seed: Option<u32>,
-) -> Result<FsBlock> {
+fn add_node(map: &mut FileMap, block: FsBlock, mut bytes: Vec<u8>, seed: Option<u32>) {
     if let Some(seed) = seed {
         set_extent_checksum(seed, &mut bytes);
     }
-    let block = context.take_block(goal)?;
     map.nodes.push((block, bytes));
     map.blocks += 1;
-    Ok(block)
 }
 
-/// The extents of a file without holes, none longer than the format allows.
-fn split(runs: &[Run]) -> Vec<MappedExtent> {
-    let mut extents = Vec::new();
+/// The extents of a file without holes.
+fn as_extents(runs: &[Run]) -> Vec<MappedExtent> {
     let mut file_block = 0;
-    for run in runs {
-        let mut done = 0;
-        while done < run.len_blocks {
-            let len_blocks = (run.len_blocks - done).min(WRITTEN_LEN_MAX);
-            extents.push(MappedExtent {
-                file_block: FileBlock(file_block),
-                len_blocks,
-                state: ExtentState::Written(FsBlock(run.start.0 + done)),
-            });
-            done += len_blocks;
-            file_block += len_blocks;
-        }
-    }
-    extents
+    runs.iter()
+        .map(|run| {
+            let start = file_block;
+            file_block += run.len_blocks;
+            MappedExtent {
+                file_block: FileBlock(start),
+                len_blocks: run.len_blocks,
+                state: ExtentState::Written(run.start),
+            }
+        })
+        .collect()
 }
 
 /// The blocks that map `content_blocks` blocks indirectly.
@@ -254,13 +278,5 @@ mod tests {
         let (node, bytes) = &map.nodes[0];
         assert_eq!(*node, FsBlock(113));
         assert_eq!(bytes[..8], [114, 0, 0, 0, 115, 0, 0, 0]);
-    }
-
-    #[test]
-    fn extents_are_cut_to_the_longest_allowed() {
-        let extents = split(&[Run::new(10, 70_000), Run::new(5, 1)]);
-        let lens: Vec<u64> = extents.iter().map(|extent| extent.len_blocks).collect();
-        assert_eq!(lens, [32768, 32768, 4464, 1]);
-        assert_eq!(extents[3].file_block, FileBlock(70_000));
     }
 }

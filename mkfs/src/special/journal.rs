@@ -19,6 +19,8 @@ pub(super) fn place(
     let number = InodeNumber::JOURNAL;
     let goal = match journal.location {
         Some(block) => block.0,
+        // All metadata is at the start: so is the journal.
+        None if context.request.geometry.packed_meta_blocks => 0,
         None if context.has_extents() => midpoint(context),
         // Indirect blocks grow from the inode's own group, wherever it lies.
         None => 0,
@@ -63,9 +65,7 @@ pub(super) fn map_content(
     content_blocks: u64,
 ) -> Result<(FileMap, Vec<Run>)> {
     if context.has_extents() {
-        let runs = context.take_first(goal, content_blocks)?;
-        let map = file_map::extents(context, number, &runs)?;
-        return Ok((map, runs));
+        return file_map::extents(context, number, goal, content_blocks);
     }
     let block_bytes = context.superblock.block_bytes;
     let map_blocks = file_map::indirect_map_blocks(block_bytes, content_blocks);

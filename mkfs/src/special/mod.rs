@@ -90,23 +90,39 @@ impl Context<'_> {
         usize::try_from(self.superblock.block_bytes).unwrap_or(usize::MAX)
     }
 
+    /// Fails unless so many blocks are free.
+    fn check_free(&self, len_blocks: u64) -> Result<()> {
+        match len_blocks.checked_sub(self.space.free_blocks()) {
+            None | Some(0) => Ok(()),
+            Some(missing) => Err(self.does_not_fit(missing)),
+        }
+    }
+
+    fn does_not_fit(&self, missing_blocks: u64) -> Error {
+        let available_blocks = self.superblock.blocks_count;
+        Error::DoesNotFit {
+            needed_blocks: available_blocks.saturating_add(missing_blocks),
+            available_blocks,
+            block_bytes: self.superblock.block_bytes,
+        }
+    }
+
     /// The first free blocks from `goal` on, in as many runs as it takes.
     fn take_first(&mut self, goal: u64, len_blocks: u64) -> Result<Vec<Run>> {
-        let available_blocks = self.superblock.blocks_count;
-        let missing = len_blocks.saturating_sub(self.space.free_blocks());
-        self.space
-            .take_first(goal, len_blocks)
-            .ok_or(Error::DoesNotFit {
-                needed_blocks: available_blocks.saturating_add(missing),
-                available_blocks,
-                block_bytes: self.superblock.block_bytes,
-            })
+        self.check_free(len_blocks)?;
+        let runs = self.space.take_first(goal, len_blocks);
+        runs.ok_or_else(|| self.does_not_fit(len_blocks))
+    }
+
+    /// The first free run from `goal` on, cut to `len_blocks_max`.
+    fn take_run(&mut self, goal: u64, len_blocks_max: u64) -> Result<Run> {
+        let run = self.space.take_run(goal, len_blocks_max);
+        run.ok_or_else(|| self.does_not_fit(len_blocks_max))
     }
 
     /// The first free block from `goal` on.
     fn take_block(&mut self, goal: u64) -> Result<FsBlock> {
-        let runs = self.take_first(goal, 1)?;
-        Ok(runs.first().map_or(FsBlock(0), |run| run.start))
+        self.take_run(goal, 1).map(|run| run.start)
     }
 
     fn place_mmp(&mut self, special: &mut Special) -> Result<()> {

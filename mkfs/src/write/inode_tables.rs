@@ -32,8 +32,8 @@ pub(super) fn put(plan: &Plan<'_>, writer: &mut Writer<'_>) -> Result<()> {
     };
     let mut pending = next().transpose()?;
     let mut bytes = Vec::new();
-    for (group, tables) in plan.layout.groups() {
-        let used = plan.group_state(group).used_inodes;
+    for ((group, tables), state) in plan.layout.groups().zip(&plan.states) {
+        let used = state.used_inodes;
         if used == 0 {
             break;
         }

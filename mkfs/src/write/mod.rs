@@ -21,7 +21,8 @@ use images::BlockDevice;
 use self::heads::{Heads, PRIMARY_OFFSET_BYTES};
 use self::writer::Writer;
 use crate::error::{Error, Result};
-use crate::layout::Head;
+use crate::groups::has_group_checksums;
+use crate::layout::group_run;
 use crate::plan::{Plan, offset_bytes};
 use crate::progress::{Progress, Stage};
 use crate::report::Report;
@@ -33,7 +34,8 @@ enum Item {
     Head(GroupNumber),
     ReservedDescriptor,
     BlockBitmap(GroupNumber),
-    InodeBitmap(GroupNumber),
+    /// With so many inodes in use.
+    InodeBitmap(u32),
     /// Unused inodes of a group, this many blocks.
     UnusedInodes(u64),
     /// A block of `Special::blocks`, by its index.
@@ -66,13 +68,16 @@ impl Plan<'_> {
         }
         let mut writer = Writer::new(device, zeros_are_there);
         signatures::destroy(device, self.superblock, &mut writer)?;
-        let is_lazy = writing.lazy_itable_init && self.has_group_checksums();
-        let tables_are_zero = zeros_are_there || !is_lazy;
+        // Without checksums the kernel takes no part: all is zeroed, but, as mke2fs
+        // has it, only marked so if it was asked for.
+        let tables_are_zero = zeros_are_there || !writing.lazy_itable_init;
+        let is_lazy = writing.lazy_itable_init && has_group_checksums(self.superblock);
+        let zeroes_tables = !zeros_are_there && !is_lazy;
         let superblock = compose(self.request, &self.counts());
         let descriptors = self.descriptors(tables_are_zero)?;
         let mut heads = Heads::new(self, superblock, &descriptors);
         drop(descriptors);
-        self.put_items(&mut writer, &mut heads, tables_are_zero, progress)?;
+        self.put_items(&mut writer, &mut heads, zeroes_tables, progress)?;
         inode_tables::put(self, &mut writer)?;
         writer.finish()?;
         let content_bytes = self.population.write_blocks(device, writing, progress)?;
@@ -88,10 +93,9 @@ impl Plan<'_> {
         &self,
         writer: &mut Writer<'_>,
         heads: &mut Heads,
-        tables_are_zero: bool,
+        zeroes_tables: bool,
         progress: &dyn Progress,
     ) -> Result<()> {
-        let zeroes_tables = tables_are_zero && !writer.zeros_are_there;
         let mut items = self.items(zeroes_tables, !writer.zeros_are_there);
         items.sort_unstable_by_key(|(block, _)| *block);
         progress.begin(Stage::Tables, items.len() as u64);
@@ -109,8 +113,8 @@ impl Plan<'_> {
                     self.block_bitmap(group, &mut buffer);
                     writer.put(offset, &buffer)?;
                 }
-                Item::InodeBitmap(group) => {
-                    self.inode_bitmap(self.group_state(group).used_inodes, &mut buffer);
+                Item::InodeBitmap(used_inodes) => {
+                    self.inode_bitmap(used_inodes, &mut buffer);
                     writer.put(offset, &buffer)?;
                 }
                 Item::UnusedInodes(len_blocks) | Item::JournalLog(len_blocks) => {
@@ -131,17 +135,17 @@ impl Plan<'_> {
     /// What there is to write, in no order.
     fn items(&self, zeroes_tables: bool, zeroes_are_missing: bool) -> Vec<(FsBlock, Item)> {
         let mut items = Vec::new();
-        for (group, tables) in self.layout.groups() {
-            let head = Head::of(self.superblock, group);
-            if head.run().len_blocks > 0 {
-                items.push((FsBlock(head.start), Item::Head(group)));
+        let groups = self.layout.groups().zip(self.layout.head_blocks());
+        for (((group, tables), head_blocks), state) in groups.zip(&self.states) {
+            if head_blocks > 0 {
+                let start = group_run(self.superblock, group).start;
+                items.push((start, Item::Head(group)));
             }
-            let state = self.group_state(group);
             if !state.block_uninit {
                 items.push((tables.block_bitmap, Item::BlockBitmap(group)));
             }
             if !state.inode_uninit {
-                items.push((tables.inode_bitmap, Item::InodeBitmap(group)));
+                items.push((tables.inode_bitmap, Item::InodeBitmap(state.used_inodes)));
             }
             let (start, len_blocks) =
                 inode_tables::unused_part(self, tables.inode_table, state.used_inodes);

@@ -6,6 +6,8 @@ use crate::error::Result;
 
 /// Neighbouring pieces are gathered up to this many bytes.
 const GATHERED_BYTES_MAX: usize = 1 << 20;
+/// Pieces of this size are worth a write of their own: copying them costs more.
+const LARGE_BYTES_MIN: usize = 128 << 10;
 /// Zeros at the end of a write are left out in units of this many bytes.
 const TRIMMED_UNIT_BYTES: usize = 512;
 
@@ -39,7 +41,9 @@ impl<'d> Writer<'d> {
             self.finish()?;
             self.offset = offset;
         }
-        if bytes.len() > GATHERED_BYTES_MAX {
+        if bytes.len() >= LARGE_BYTES_MIN {
+            self.finish()?;
+            self.offset = offset.saturating_add(bytes.len() as u64);
             return self.write(offset, bytes);
         }
         self.gathered.extend_from_slice(bytes);
@@ -59,6 +63,7 @@ impl<'d> Writer<'d> {
     pub(super) fn finish(&mut self) -> Result<()> {
         let mut gathered = std::mem::take(&mut self.gathered);
         self.write(self.offset, &gathered)?;
+        self.offset = self.offset.saturating_add(gathered.len() as u64);
         gathered.clear();
         self.gathered = gathered;
         Ok(())
@@ -71,9 +76,7 @@ impl<'d> Writer<'d> {
 
     fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
         let bytes = if self.zeros_are_there {
-            let last = bytes.iter().rposition(|&byte| byte != 0);
-            let used = last.map_or(0, |last| (last + 1).next_multiple_of(TRIMMED_UNIT_BYTES));
-            bytes.get(..used).unwrap_or(bytes)
+            trimmed(bytes)
         } else {
             bytes
         };
@@ -83,6 +86,16 @@ impl<'d> Writer<'d> {
         }
         Ok(())
     }
+}
+
+/// `bytes` without the units at their end that are all zeros.
+fn trimmed(bytes: &[u8]) -> &[u8] {
+    const ZEROS: [u8; TRIMMED_UNIT_BYTES] = [0; TRIMMED_UNIT_BYTES];
+    let units = bytes.chunks(TRIMMED_UNIT_BYTES);
+    let is_zero = |unit: &&[u8]| ZEROS.starts_with(unit);
+    let zero_units = units.clone().rev().take_while(is_zero).count();
+    let used = (units.len() - zero_units) * TRIMMED_UNIT_BYTES;
+    bytes.get(..used).unwrap_or(bytes)
 }
 
 #[cfg(test)]
