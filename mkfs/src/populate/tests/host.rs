@@ -1,6 +1,7 @@
 //! A volume made by mke2fs that takes a population in, and e2fsck as its judge.
 
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -76,9 +77,12 @@ impl Host {
             }
         }
         // What is free is not zero: what ought to be zero must be written.
-        let bytes = std::fs::read(&image).expect("the image");
-        let raw = <RawSuperblock as zerocopy::FromBytes>::read_from_bytes(&bytes[1024..2048]);
-        let superblock = encode::superblock(&raw.expect("1024 bytes"), bytes.len() as u64);
+        let file = std::fs::File::open(&image).expect("the image");
+        let len = file.metadata().expect("metadata").len();
+        let mut bytes = [0; 1024];
+        file.read_exact_at(&mut bytes, 1024).expect("a superblock");
+        let raw = <RawSuperblock as zerocopy::FromBytes>::read_from_bytes(&bytes);
+        let superblock = encode::superblock(&raw.expect("1024 bytes"), len);
         let host = Self {
             image,
             superblock: superblock.expect("a superblock"),
@@ -89,16 +93,29 @@ impl Host {
     }
 
     pub(super) fn volume(&self) -> Volume {
-        let options = images::OpenOptions {
-            read_only: true,
-            ..images::OpenOptions::default()
-        };
-        let device = images::open(&self.image, &options).expect("the image");
-        Volume::open(device, &fs_core::OpenOptions::default()).expect("a volume")
+        Volume::open(self.open(true), &fs_core::OpenOptions::default()).expect("a volume")
     }
 
     pub(super) fn device(&self) -> Arc<dyn BlockDevice> {
-        images::open(&self.image, &images::OpenOptions::default()).expect("the image")
+        self.open(false)
+    }
+
+    /// Opens the image, which programs that other tests start may hold for a moment:
+    /// between fork and exec they have all our descriptors, and so our locks.
+    fn open(&self, read_only: bool) -> Arc<dyn BlockDevice> {
+        let options = images::OpenOptions {
+            read_only,
+            ..images::OpenOptions::default()
+        };
+        for _ in 0..500 {
+            match images::open(&self.image, &options) {
+                Err(images::Error::InUse { .. }) => {
+                    std::thread::sleep(std::time::Duration::from_millis(10));
+                }
+                other => return other.expect("the image"),
+            }
+        }
+        panic!("the image stays in use");
     }
 
     fn free_runs(&self) -> Vec<Run> {
@@ -199,6 +216,7 @@ impl Host {
         drop(volume);
         let mut debugfs = Command::new("debugfs")
             .args(["-w", "-f", "-"])
+            .env("E2FSPROGS_FAKE_TIME", NOW.to_string())
             .arg(&self.image)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

@@ -14,28 +14,48 @@ use super::host::{Host, run};
 use crate::populate::numbering::file_type;
 use crate::{ContentSource, FileContent, NodeId, NodeKind, Tree};
 
-/// A read-only mount, undone at the end.
-struct Mount(PathBuf);
+/// A mount, undone at the end.
+pub(super) struct Mount(PathBuf);
 
 impl Mount {
-    fn new(image: &Path) -> Self {
+    fn read_only(image: &Path) -> Self {
+        Self::new(image, "loop,ro,noatime")
+    }
+
+    pub(super) fn writable(image: &Path) -> Self {
+        Self::new(image, "loop,acl,user_xattr")
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn new(image: &Path, options: &str) -> Self {
         let at = image.with_extension("mount");
         std::fs::create_dir_all(&at).expect("a directory");
         let (from, to) = (image.to_str().expect("UTF-8"), at.to_str().expect("UTF-8"));
-        let output = run("mount", &["-t", "ext4", "-o", "loop,ro,noatime", from, to]);
+        let output = run("mount", &["-t", "ext4", "-o", options, from, to]);
         assert!(output.status.success(), "{output:?}");
         Self(at)
     }
 }
 
 impl Drop for Mount {
+    /// Between fork and exec, programs that other tests start have our descriptors
+    /// and keep the mount busy.
     fn drop(&mut self) {
-        run("umount", &[self.0.to_str().unwrap_or_default()]);
+        for _ in 0..500 {
+            let output = run("umount", &[self.0.to_str().unwrap_or_default()]);
+            if output.status.success() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
     }
 }
 
 /// True if images can be mounted here; else the skip has been recorded.
-fn can_mount(host: &Host) -> bool {
+pub(super) fn can_mount(host: &Host) -> bool {
     if !rustix::process::geteuid().is_root() {
         skipping::record("mounting needs root");
         return false;
@@ -52,7 +72,7 @@ pub(super) fn compare(host: &Host, tree: &Tree) {
     if !can_mount(host) {
         return;
     }
-    let mount = Mount::new(&host.image);
+    let mount = Mount::read_only(&host.image);
     let mut names = vec![0u64; tree.nodes.len()];
     for node in &tree.nodes {
         if let NodeKind::Directory(entries) = &node.kind {

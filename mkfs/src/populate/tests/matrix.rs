@@ -89,7 +89,6 @@ fn an_empty_tree_is_byte_for_byte_what_mke2fs_makes() {
         "-t ext4 -b 4096",
         "-t ext4 -b 65536",
         "-t ext2 -b 2048",
-        "-t ext4 -O inline_data -b 4096",
     ] {
         let scratch = tempfile::tempdir().expect("a directory");
         let host = Host::new(scratch.path(), options, "128M");
@@ -111,6 +110,26 @@ fn an_empty_tree_is_byte_for_byte_what_mke2fs_makes() {
         assert_eq!(first, None, "{options}");
         let output = run("e2fsck", &["-fn", path]);
         assert!(output.status.success(), "{options}: {output:?}");
+    }
+}
+
+#[test]
+fn lost_and_found_is_as_long_as_mke2fs_makes_it() {
+    if !skipping::have_programs(&["mke2fs", "debugfs"]) {
+        return;
+    }
+    for options in ["-b 1024", "-b 4096", "-b 16384"] {
+        let options = format!("-t ext4 -O inline_data {options}");
+        let scratch = tempfile::tempdir().expect("a directory");
+        let host = Host::new(scratch.path(), &options, "128M");
+        let size = || {
+            let inode = host.volume().inode(fs_core::InodeNumber(11));
+            inode.expect("lost+found").size_bytes()
+        };
+        let before = size();
+        host.put(&Tree::empty(Timestamp::default()), 1)
+            .expect("it fits");
+        assert_eq!(before, size(), "{options}");
     }
 }
 

@@ -2,6 +2,7 @@
 //! kernel's mount.
 #![allow(clippy::expect_used, clippy::indexing_slicing)] // Helpers of tests only.
 
+mod encoders;
 mod host;
 mod kernel;
 mod matrix;
