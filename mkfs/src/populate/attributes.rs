@@ -11,7 +11,7 @@ use fs_core::{CompatFeatures, FsBlock, IncompatFeatures, InodeNumber};
 
 use crate::populate::numbering::refuse;
 use crate::populate::rules::Rules;
-use crate::{NodeId, Result, Tree, Xattr};
+use crate::{NodeId, NodeKind, Result, Tree, Xattr};
 
 /// The attributes of one node.
 #[derive(Debug, Default)]
@@ -104,6 +104,10 @@ impl<'t> Attributes<'t> {
             let why = "extended attributes need the feature ext_attr";
             return Err(refuse(tree, node, why));
         }
+        let is_link = matches!(
+            tree.node(node).map(|node| &node.kind),
+            Some(NodeKind::Symlink(_))
+        );
         let mut new = xattrs
             .iter()
             .map(|xattr| new_xattr(tree, node, xattr))
@@ -111,7 +115,7 @@ impl<'t> Attributes<'t> {
         new.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
         let room = encode::xattr_inode_room(rules.xattr_area_bytes()).saturating_sub(taken_bytes);
         loop {
-            let division = divide(&new, room);
+            let division = divide(&new, room, is_link);
             let needed: usize = division.in_block.iter().map(NewXattr::room_bytes).sum();
             let block_room = encode::xattr_block_room(rules.block_len());
             if needed <= block_room {
@@ -244,12 +248,14 @@ fn value_size(xattr: &NewXattr<'_>) -> Option<u32> {
     }
 }
 
-/// Each to the inode while there is room, the others to the block.
-fn divide<'t>(xattrs: &[NewXattr<'t>], room: usize) -> Division<'t> {
+/// Each to the inode while there is room, the others to the block. A symbolic
+/// link's EA inodes are always named in the block: without one, e2fsck takes a
+/// link with a block count for one whose target lies in blocks.
+fn divide<'t>(xattrs: &[NewXattr<'t>], room: usize, is_link: bool) -> Division<'t> {
     let mut left = room;
     let (in_inode, in_block) = xattrs.iter().cloned().partition(|xattr| {
         let len = xattr.room_bytes();
-        let fits = len <= left;
+        let fits = len <= left && !(is_link && value_size(xattr).is_some());
         if fits {
             left -= len;
         }

@@ -41,22 +41,22 @@ pub(super) enum Layout {
 }
 
 impl Layout {
-    /// Decides on a layout.
+    /// Decides on a layout; `None` if the names are too many for a hash tree. (Linux
+    /// would search them from end to end, but e2fsck makes a tree of such a
+    /// directory, and one it then finds invalid.)
     ///
     /// # Errors
     /// `Features` if names cannot be hashed as the superblock says.
-    pub(super) fn new(rules: Rules<'_>, listing: &Listing<'_>) -> Result<Self> {
+    pub(super) fn new(rules: Rules<'_>, listing: &Listing<'_>) -> Result<Option<Self>> {
         let linear = linear(rules, listing);
         let is_short = linear.len() <= listing.blocks_min.max(1);
         if is_short || !rules.has_compat(CompatFeatures::DIR_INDEX) {
-            return Ok(Self::Linear(linear));
+            return Ok(Some(Self::Linear(linear)));
         }
         let hasher = encode::name_hasher(rules.superblock).ok_or_else(|| {
             Error::Features("names cannot be hashed with this hash version".into())
         })?;
-        // What no hash tree can hold, Linux searches from end to end.
-        Ok(hashed::Layout::new(rules, &hasher, &listing.names)
-            .map_or(Self::Linear(linear), Self::Hashed))
+        Ok(hashed::Layout::new(rules, &hasher, &listing.names).map(Self::Hashed))
     }
 
     pub(super) fn blocks(&self) -> usize {

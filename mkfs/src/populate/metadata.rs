@@ -121,7 +121,7 @@ fn write_slot(
         (_, Some(NodeKind::Symlink(target))) => write_bytes(rules, slot, target, writer)?,
         _ => {
             let listing = population.listing(slot.number, slot.role)?;
-            let layout = Layout::new(rules, &listing)?;
+            let layout = Layout::new(rules, &listing)?.ok_or_else(mapping::miscounted)?;
             let mut places = slot.mapping.device_blocks();
             layout.encode(rules, &listing, &mut |bytes| {
                 let place = places.next().ok_or_else(mapping::miscounted)?;

@@ -25,6 +25,8 @@ mod metadata;
 mod numbering;
 mod rules;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use fs_core::{
     FileType, FsBlock, IncompatFeatures, InodeNumber, RoCompatFeatures, Superblock, encode,
@@ -407,7 +409,8 @@ impl<'t> Population<'t> {
             (_, Some(NodeKind::File(content))) => mapping::file_ranges(&content.data, block_bytes),
             (_, Some(NodeKind::Symlink(_))) => whole(1),
             _ => {
-                let layout = Layout::new(self.rules, &self.listing(number, role)?)?;
+                let layout = Layout::new(self.rules, &self.listing(number, role)?)?
+                    .ok_or_else(|| self.too_many_names(role))?;
                 if layout.is_hashed() {
                     form = Form::Hashed;
                 }
@@ -422,6 +425,19 @@ impl<'t> Population<'t> {
             slot.mapping = mapping;
         }
         Ok(())
+    }
+
+    fn too_many_names(&self, role: Role) -> Error {
+        let node = match role {
+            Role::Node(node) => node,
+            Role::LostAndFound | Role::Value(_) => NodeId::ROOT,
+        };
+        let why = if self.rules.has_incompat(IncompatFeatures::LARGEDIR) {
+            "its names are too many for a hash tree; blocks of another size or no dir_index allow more"
+        } else {
+            "its names are too many for a hash tree of two levels; the feature large_dir allows three"
+        };
+        refuse(self.tree, node, why)
     }
 
     fn check_directory_size(&self, role: Role, blocks: u64) -> Result<()> {
