@@ -15,12 +15,13 @@
 
 mod error;
 pub mod existing;
+mod fit;
 mod foundation;
 mod groups;
 mod layout;
+pub mod options;
 mod plan;
 mod populate;
-pub mod options;
 mod progress;
 mod report;
 mod request;
@@ -31,9 +32,10 @@ pub mod tree;
 mod write;
 
 pub use error::{Error, Result};
+pub use fit::{fitted, smallest};
 pub use foundation::Foundation;
-pub use plan::Plan;
 pub use options::{Options, Target};
+pub use plan::Plan;
 pub use progress::{Progress, Stage};
 pub use report::Report;
 pub use request::{Geometry, Identity, JournalGeometry, Request, Writing};
