@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{cat, cp, info, ls, map, mount, stat, umount};
+use crate::commands::{cat, cp, info, ls, map, mkfs, mount, stat, umount};
 use crate::failure::{CommandResult, complain, mount_code};
 
 /// What a name of the program stands for.
@@ -17,6 +17,8 @@ use crate::failure::{CommandResult, complain, mount_code};
 enum Alias {
     /// `mount.extmap IMAGE DIR -o OPTS`, called by mount(8).
     MountHelper,
+    /// `mkfs.extmap`, called by mkfs(8).
+    Mkfs,
     /// A program of later versions: its sentence and exit code.
     Absent(&'static str, u8),
 }
@@ -25,13 +27,7 @@ enum Alias {
 const ALIASES: &[(&str, Alias)] = &[
     ("mount.extmap", Alias::MountHelper),
     ("mount.fuse.extmap", Alias::MountHelper),
-    (
-        "mkfs.extmap",
-        Alias::Absent(
-            "making file systems is not part of this version, use mkfs.ext4",
-            1,
-        ),
-    ),
+    ("mkfs.extmap", Alias::Mkfs),
     (
         "fsck.extmap",
         Alias::Absent(
@@ -41,7 +37,7 @@ const ALIASES: &[(&str, Alias)] = &[
     ),
 ];
 
-/// Look into ext4 images and mount them, from user space
+/// Make ext4 file systems, look into them and mount them, from user space
 #[derive(Debug, Parser)]
 #[command(name = "extmap", version)]
 #[command(arg_required_else_help = true, disable_help_subcommand = true)]
@@ -58,8 +54,17 @@ enum Command {
     Cat(cat::CatArgs),
     Map(map::MapArgs),
     Cp(cp::CpArgs),
+    Mkfs(Box<mkfs::MkfsArgs>),
     Mount(mount::MountArgs),
     Umount(umount::UmountArgs),
+}
+
+/// Make an ext2, ext3 or ext4 file system
+#[derive(Debug, Parser)]
+#[command(name = "mkfs.extmap")]
+struct MkfsProgram {
+    #[command(flatten)]
+    args: mkfs::MkfsArgs,
 }
 
 /// Runs the program with its arguments, the first of which is its own name.
@@ -72,6 +77,10 @@ pub(crate) fn run(mut args: Vec<OsString>) -> ExitCode {
         }
         Some(Alias::MountHelper) => match mount::HelperArgs::try_parse_from(&args) {
             Ok(helper) => mount::run_helper(&helper, &args, role),
+            Err(error) => return usage(&error),
+        },
+        Some(Alias::Mkfs) => match MkfsProgram::try_parse_from(&args) {
+            Ok(program) => run_command(Command::Mkfs(Box::new(program.args)), &args, role),
             Err(error) => return usage(&error),
         },
         None => match Program::try_parse_from(&args) {
@@ -93,6 +102,7 @@ fn run_command(command: Command, args: &[OsString], role: mount::Role) -> Comman
         Command::Cat(args) => cat::run(&args),
         Command::Map(args) => map::run(&args),
         Command::Cp(args) => cp::run(&args),
+        Command::Mkfs(args) => mkfs::run(&args),
         Command::Mount(mount_args) => mount::run(&mount_args, args, role),
         Command::Umount(args) => umount::run(&args),
     }
@@ -148,6 +158,7 @@ mod tests {
     fn the_command_line_is_consistent() {
         Program::command().debug_assert();
         mount::HelperArgs::command().debug_assert();
+        MkfsProgram::command().debug_assert();
     }
 
     #[test]
@@ -156,7 +167,9 @@ mod tests {
         let names: Vec<_> = program.get_subcommands().map(|c| c.get_name()).collect();
         assert_eq!(
             names,
-            ["info", "ls", "stat", "cat", "map", "cp", "mount", "umount"]
+            [
+                "info", "ls", "stat", "cat", "map", "cp", "mkfs", "mount", "umount"
+            ]
         );
     }
 
@@ -166,10 +179,7 @@ mod tests {
         assert_eq!(alias_of(&args(&["/sbin/mount.extmap", "a", "b"])), helper);
         assert_eq!(alias_of(&args(&["mount.fuse.extmap", "a", "b"])), helper);
         assert_eq!(alias_of(&args(&["/usr/bin/extmap", "ls", "a"])), None);
-        assert!(matches!(
-            alias_of(&args(&["mkfs.extmap"])),
-            Some(Alias::Absent(_, 1))
-        ));
+        assert_eq!(alias_of(&args(&["/sbin/mkfs.extmap"])), Some(Alias::Mkfs));
         assert!(matches!(
             alias_of(&args(&["fsck.extmap", "-p"])),
             Some(Alias::Absent(_, 8))

@@ -12,7 +12,7 @@ use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::{Advice, FallocateFlags};
+use rustix::fs::{Advice, FallocateFlags, SeekFrom};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::device::check_range;
@@ -135,6 +135,19 @@ impl Descriptor {
             Ok(()) => Ok(true),
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
             Err(errno) => Err(failed(operation, offset, len, errno.into())),
+        }
+    }
+
+    /// True if the system knows that a range holds no data. A file system without
+    /// holes says that everything is data.
+    pub(crate) fn is_hole(&self, offset: u64, len: u64) -> bool {
+        if self.check(offset, len).is_err() {
+            return false;
+        }
+        // The descriptor's own position moves, and nobody uses it.
+        match rustix::fs::seek(&self.file, SeekFrom::Data(offset)) {
+            Ok(data) => data >= offset.saturating_add(len),
+            Err(errno) => errno == Errno::NXIO,
         }
     }
 

@@ -44,6 +44,12 @@ pub trait BlockDevice: Send + Sync + Debug {
     /// reads as afterwards is undefined. A device that cannot discard does nothing.
     fn discard(&self, offset: u64, len: u64) -> Result<()>;
 
+    /// True if a range is known to hold no data, so that it reads as zeros without
+    /// having been read: a hole of a sparse file. False says nothing.
+    fn is_hole(&self, _offset: u64, _len: u64) -> bool {
+        false
+    }
+
     /// Returns once everything written before is durable.
     fn flush(&self) -> Result<()>;
 

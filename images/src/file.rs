@@ -124,6 +124,10 @@ impl BlockDevice for MappedFile {
         self.descriptor.punch_hole(offset, len).map(|_| ())
     }
 
+    fn is_hole(&self, offset: u64, len: u64) -> bool {
+        self.descriptor.is_hole(offset, len)
+    }
+
     fn flush(&self) -> Result<()> {
         self.descriptor.flush()
     }

@@ -85,6 +85,11 @@ impl BlockDevice for Window {
         self.inner.discard(shifted, len)
     }
 
+    fn is_hole(&self, offset: u64, len: u64) -> bool {
+        self.shifted(offset, len)
+            .is_ok_and(|shifted| self.inner.is_hole(shifted, len))
+    }
+
     fn flush(&self) -> Result<()> {
         self.inner.flush()
     }

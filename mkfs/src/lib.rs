@@ -15,14 +15,31 @@
 
 mod error;
 pub mod existing;
+mod fit;
+mod foundation;
+mod groups;
+mod layout;
+pub mod options;
+mod plan;
+mod populate;
 mod progress;
+mod report;
 mod request;
 mod space;
-mod tree;
+mod special;
+mod superblock;
+pub mod tree;
+mod write;
 
 pub use error::{Error, Result};
+pub use fit::{fitted, smallest};
+pub use foundation::Foundation;
+pub use options::{Options, Target};
+pub use plan::Plan;
 pub use progress::{Progress, Stage};
+pub use report::Report;
 pub use request::{Geometry, Identity, JournalGeometry, Request, Writing};
 pub use tree::{
-    Attributes, ContentSource, DataRange, Entry, FileContent, Node, NodeId, NodeKind, Tree, Xattr,
+    Attributes, ContentSource, DataRange, Entry, FileContent, Node, NodeId, NodeKind, OpenContent,
+    ScanOptions, Tree, Xattr,
 };

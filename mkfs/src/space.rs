@@ -132,9 +132,52 @@ impl Space {
         self.take(run).then_some(run.start)
     }
 
+    /// Takes the first free run from `goal` on, else from the start, cut to
+    /// `len_blocks_max`. `None` if nothing is free.
+    pub(crate) fn take_run(&mut self, goal: u64, len_blocks_max: u64) -> Option<Run> {
+        let from_goal = self.free_in(goal..self.bounds.end).next();
+        let found = from_goal.or_else(|| self.free_in(self.bounds.clone()).next())?;
+        let run = Run {
+            start: found.start,
+            len_blocks: found.len_blocks.min(len_blocks_max),
+        };
+        self.take(run).then_some(run)
+    }
+
+    /// Takes the first `len_blocks` free blocks from `goal` on, then from the start,
+    /// in as many runs as that takes. `None`, and nothing happens, if not enough are
+    /// free.
+    pub(crate) fn take_first(&mut self, goal: u64, len_blocks: u64) -> Option<Vec<Run>> {
+        if self.free_blocks() < len_blocks {
+            return None;
+        }
+        let mut left = len_blocks;
+        let mut runs = Vec::new();
+        let bounds = self.bounds.clone();
+        let goal = goal.min(bounds.end);
+        let free = self
+            .free_in(goal..bounds.end)
+            .chain(self.free_in(bounds.start..goal));
+        for run in free {
+            if left == 0 {
+                break;
+            }
+            let len_blocks = run.len_blocks.min(left);
+            runs.push(Run::new(run.start.0, len_blocks));
+            left -= len_blocks;
+        }
+        for &run in &runs {
+            if !self.take(run) {
+                return None;
+            }
+        }
+        Some(runs)
+    }
+
     /// Takes `len_blocks` blocks in as few runs as there are: one if one place is
     /// large enough, else what is free from `goal` on, then from the start.
     /// `None`, and nothing happens, if not enough are free.
+    #[allow(dead_code, reason = "for the content of files")]
     pub(crate) fn allocate(&mut self, goal: u64, len_blocks: u64) -> Option<Vec<Run>> {
         if len_blocks == 0 {
             return Some(Vec::new());
@@ -217,6 +260,27 @@ mod tests {
         assert_eq!(space.allocate_contiguous(90, 9), Some(FsBlock(90)));
         assert_eq!(space.allocate_contiguous(90, 9), Some(FsBlock(1)));
         assert_eq!(space.allocate_contiguous(0, 90), None);
+    }
+
+    #[test]
+    fn a_run_is_taken_up_to_what_follows() {
+        let mut space = space();
+        assert_eq!(space.take_run(12, 100), Some(Run::new(15, 15)));
+        assert_eq!(space.take_run(90, 4), Some(Run::new(90, 4)));
+        assert_eq!(space.take_run(94, 100), Some(Run::new(94, 6)));
+        assert_eq!(space.take_run(94, 100), Some(Run::new(1, 9)));
+    }
+
+    #[test]
+    fn the_first_free_blocks_are_taken_whatever_lies_between() {
+        let mut space = space();
+        let runs = vec![Run::new(12 + 3, 15), Run::new(40, 2)];
+        assert_eq!(space.take_first(12, 17), Some(runs));
+        assert_eq!(
+            space.take_first(98, 3),
+            Some(vec![Run::new(98, 2), Run::new(1, 1)])
+        );
+        assert_eq!(space.take_first(0, 1000), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub(crate) mod cp;
 pub(crate) mod info;
 pub(crate) mod ls;
 pub(crate) mod map;
+pub(crate) mod mkfs;
 pub(crate) mod mount;
 pub(crate) mod stat;
 pub(crate) mod umount;

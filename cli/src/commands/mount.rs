@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
 
+use ::mkfs::options::Size;
 use anyhow::{Context, anyhow, bail};
 use clap::Parser;
 use fs_core::{FileType, InodeNumber, OpenOptions, Recovery, Volume};
@@ -30,6 +31,7 @@ use tracing_subscriber::EnvFilter;
 
 use self::background::Inherited;
 pub(crate) use self::background::Role;
+use crate::commands::mkfs;
 use crate::failure::{CommandResult, Failure, complain, mount_code};
 use crate::image::open_volume;
 use crate::mount_options::{Access, Caller, MountOptions};
@@ -46,6 +48,9 @@ pub(crate) struct MountArgs {
     /// Stay in the foreground and log to standard error (EXTMAP_LOG or RUST_LOG: filter)
     #[arg(short, long)]
     foreground: bool,
+    /// First make an image of this size, if there is none (mkfs for other options)
+    #[arg(long, value_name = "SIZE")]
+    create: Option<Size>,
     /// Image file or block device
     image: PathBuf,
     /// Directory to mount on
@@ -101,6 +106,15 @@ struct Request<'a> {
 /// Runs `extmap mount`; `argv` is the whole call, for the server.
 pub(crate) fn run(args: &MountArgs, argv: &[OsString], role: Role) -> CommandResult {
     let options = MountOptions::parse(&args.options, Caller::Person).map_err(wrong_call)?;
+    // The server is started with the same words, when the image is there.
+    if let Some(size) = args.create.filter(|_| role == Role::Program) {
+        if options.offset_bytes.is_some() || options.partition.is_some() {
+            let sentence = "--create fills the image: leave out offset= and partition=";
+            return Err(wrong_call(sentence.into()));
+        }
+        mkfs::create_image(&args.image, size)
+            .map_err(|error| Failure::with_code(mount_code::FAILED, error))?;
+    }
     let request = Request {
         image: &args.image,
         directory: &args.directory,

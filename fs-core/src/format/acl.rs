@@ -5,7 +5,7 @@
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -55,6 +55,48 @@ pub(crate) fn to_kernel_form(structure: &dyn std::fmt::Display, disk: &[u8]) -> 
     Ok(kernel)
 }
 
+/// An entry in the kernel's interface.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct KernelEntry {
+    e_tag: U16,  // 0x0
+    e_perm: U16, // 0x2
+    e_id: U32,   // 0x4
+}
+
+const PERMISSIONS: u16 = 0x7;
+
+/// Turns the form setxattr(2) takes into the disk's.
+///
+/// # Errors
+/// `InvalidInput` if it is not an ACL of version 2 with at least one entry.
+pub fn to_disk_form(kernel: &[u8]) -> Result<Vec<u8>> {
+    let bad = |what| Error::from(ErrorKind::InvalidInput(what));
+    let (version, entries) =
+        U32::ref_from_prefix(kernel).map_err(|_| bad("an ACL starts with a version in 4 bytes"))?;
+    if version.get() != KERNEL_VERSION {
+        return Err(bad("an ACL is of version 2"));
+    }
+    let entries = <[KernelEntry]>::ref_from_bytes(entries)
+        .ok()
+        .filter(|entries| !entries.is_empty())
+        .ok_or_else(|| bad("an ACL has one or more entries of 8 bytes"))?;
+    let mut disk = DISK_VERSION.to_le_bytes().to_vec();
+    for entry in entries {
+        if entry.e_perm.get() & !PERMISSIONS != 0 {
+            return Err(bad("an ACL entry grants reading, writing and executing"));
+        }
+        disk.extend_from_slice(entry.e_tag.as_bytes());
+        disk.extend_from_slice(entry.e_perm.as_bytes());
+        match entry.e_tag.get() {
+            TAG_USER_OBJ | TAG_GROUP_OBJ | TAG_MASK | TAG_OTHER => {}
+            TAG_USER | TAG_GROUP => disk.extend_from_slice(entry.e_id.as_bytes()),
+            _ => return Err(bad("an ACL entry has a tag that is defined")),
+        }
+    }
+    Ok(disk)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +127,33 @@ mod tests {
             &[1, 0, 0, 0, 3, 0, 4, 0],
         ] {
             assert!(to_kernel_form(&"test", disk).unwrap_err().is_corruption());
+        }
+    }
+
+    #[test]
+    fn the_two_forms_are_inverses() {
+        let disk = [
+            1, 0, 0, 0, 1, 0, 6, 0, 2, 0, 4, 0, 0xE8, 3, 0, 0, 4, 0, 5, 0, 8, 0, 7, 0, 1, 2, 3, 4,
+            0x10, 0, 4, 0, 0x20, 0, 0, 0,
+        ];
+        let kernel = to_kernel_form(&"test", &disk).unwrap();
+        assert_eq!(to_disk_form(&kernel).unwrap(), disk);
+    }
+
+    #[test]
+    fn malformed_acls_are_not_written() {
+        let entry = [1, 0, 6, 0, 255, 255, 255, 255];
+        let with = |version: u8, entry: &[u8]| [&[version, 0, 0, 0], entry].concat();
+        assert!(to_disk_form(&with(2, &entry)).is_ok());
+        for kernel in [
+            vec![],
+            with(2, &[]),
+            with(1, &entry),
+            with(2, &entry[..7]),
+            with(2, &[3, 0, 6, 0, 0, 0, 0, 0]),
+            with(2, &[1, 0, 8, 0, 0, 0, 0, 0]),
+        ] {
+            assert!(to_disk_form(&kernel).is_err(), "{kernel:?}");
         }
     }
 }

@@ -4,7 +4,7 @@
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::checksum::{crc16, crc32c_raw};
 use crate::format::features::RoCompatFeatures;
 use crate::format::superblock::Superblock;
@@ -132,6 +132,80 @@ pub(crate) fn parse(
     };
     check_places(superblock, &descriptor, block)?;
     Ok(descriptor)
+}
+
+/// Writes a descriptor into `bytes` (`descriptor_bytes` long) with its checksum;
+/// `group.checksum` does not matter.
+///
+/// # Errors
+/// `InvalidInput` if `bytes` is shorter than 32 bytes, or has no room for the high
+/// halves of a number that needs them.
+pub fn encode(superblock: &Superblock, group: &GroupDescriptor, bytes: &mut [u8]) -> Result<()> {
+    let too_small = || Error::from(ErrorKind::InvalidInput("the group descriptor has no room"));
+    let ([block_bitmap, block_bitmap_hi], [inode_bitmap, inode_bitmap_hi], [table, table_hi]) = (
+        split_block(group.block_bitmap),
+        split_block(group.inode_bitmap),
+        split_block(group.inode_table),
+    );
+    let [free_blocks, free_blocks_hi] = split(group.free_clusters);
+    let [free_inodes, free_inodes_hi] = split(group.free_inodes);
+    let [directories, directories_hi] = split(group.used_directories);
+    let [unused, unused_hi] = split(group.unused_inodes);
+    let [block_csum, block_csum_hi] = split(group.block_bitmap_checksum);
+    let [inode_csum, inode_csum_hi] = split(group.inode_bitmap_checksum);
+    let low = RawLow {
+        bg_block_bitmap_lo: block_bitmap,
+        bg_inode_bitmap_lo: inode_bitmap,
+        bg_inode_table_lo: table,
+        bg_free_blocks_count_lo: free_blocks,
+        bg_free_inodes_count_lo: free_inodes,
+        bg_used_dirs_count_lo: directories,
+        bg_flags: group.flags.into(),
+        bg_exclude_bitmap_lo: U32::ZERO,
+        bg_block_bitmap_csum_lo: block_csum,
+        bg_inode_bitmap_csum_lo: inode_csum,
+        bg_itable_unused_lo: unused,
+        bg_checksum: U16::ZERO,
+    };
+    let high = RawHigh {
+        bg_block_bitmap_hi: block_bitmap_hi,
+        bg_inode_bitmap_hi: inode_bitmap_hi,
+        bg_inode_table_hi: table_hi,
+        bg_free_blocks_count_hi: free_blocks_hi,
+        bg_free_inodes_count_hi: free_inodes_hi,
+        bg_used_dirs_count_hi: directories_hi,
+        bg_itable_unused_hi: unused_hi,
+        bg_exclude_bitmap_hi: U32::ZERO,
+        bg_block_bitmap_csum_hi: block_csum_hi,
+        bg_inode_bitmap_csum_hi: inode_csum_hi,
+        bg_reserved: U32::ZERO,
+    };
+    bytes.fill(0);
+    let (to_low, rest) = bytes
+        .split_at_mut_checked(size_of::<RawLow>())
+        .ok_or_else(too_small)?;
+    to_low.copy_from_slice(low.as_bytes());
+    if let Some(to_high) = rest.get_mut(..size_of::<RawHigh>()) {
+        to_high.copy_from_slice(high.as_bytes());
+    } else if [block_bitmap_hi, inode_bitmap_hi, table_hi] != [U32::ZERO; 3] {
+        return Err(too_small());
+    }
+    if let Some(checksum) = computed_checksum(superblock, group.number, bytes)
+        && let Some(to) = bytes.get_mut(CHECKSUM_OFFSET..CHECKSUM_OFFSET + 2)
+    {
+        to.copy_from_slice(&checksum.to_le_bytes());
+    }
+    Ok(())
+}
+
+fn split_block(block: FsBlock) -> [U32; 2] {
+    let [a, b, c, d, e, f, g, h] = block.0.to_le_bytes();
+    [U32::from_bytes([a, b, c, d]), U32::from_bytes([e, f, g, h])]
+}
+
+fn split(number: u32) -> [U16; 2] {
+    let [a, b, c, d] = number.to_le_bytes();
+    [U16::from_bytes([a, b]), U16::from_bytes([c, d])]
 }
 
 fn check_places(superblock: &Superblock, group: &GroupDescriptor, block: FsBlock) -> Result<()> {

@@ -11,7 +11,7 @@ pub(crate) enum HashVersion {
 
 /// A hash function with its parameters.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Hasher {
+pub struct Hasher {
     version: HashVersion,
     unsigned: bool,
     seed: [u32; 4],
@@ -45,7 +45,7 @@ impl Hasher {
     }
 
     /// The hash of a name; its lowest bit is 0.
-    pub(crate) fn hash(&self, name: &[u8]) -> u32 {
+    pub fn hash(&self, name: &[u8]) -> u32 {
         let hash = match self.version {
             HashVersion::Legacy => self.legacy(name),
             HashVersion::HalfMd4 => self.half_md4(name),

@@ -6,9 +6,10 @@
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::checksum::crc32c_raw;
-use crate::types::{FileBlock, FsBlock};
+use crate::format::directory_block::DirectoryBlock;
+use crate::types::{FileBlock, FileType, FsBlock, InodeNumber};
 
 /// `dx_root_info`, behind the records of "." and "..".
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -202,4 +203,133 @@ fn check_checksum(
     let crc = crc32c_raw(crc, tail.dt_reserved.as_bytes());
     let computed = crc32c_raw(crc, &[0; 4]);
     Error::check_checksum(structure, Some(block), computed, tail.dt_checksum.get())
+}
+
+/// What the root of a new tree says, but for its pairs.
+#[derive(Debug, Clone, Copy)]
+pub struct RootFields {
+    /// The directory itself.
+    pub directory: InodeNumber,
+    /// Its parent.
+    pub parent: InodeNumber,
+    /// Whether records hold types (feature filetype).
+    pub has_types: bool,
+    /// `s_def_hash_version`.
+    pub hash_version: u8,
+    /// Index levels below the root: 0 if it points to leaves.
+    pub indirect_levels: u8,
+}
+
+/// Pairs that the root has room for.
+pub fn root_capacity(block_bytes: usize, has_checksum: bool) -> usize {
+    capacity(Kind::Root, block_bytes, has_checksum)
+}
+
+/// Pairs that an index block other than the root has room for.
+pub fn node_capacity(block_bytes: usize, has_checksum: bool) -> usize {
+    capacity(Kind::Node, block_bytes, has_checksum)
+}
+
+fn capacity(kind: Kind, block_bytes: usize, has_checksum: bool) -> usize {
+    let tail_bytes = if has_checksum { TAIL_BYTES } else { 0 };
+    block_bytes.saturating_sub(kind.pairs_offset() + tail_bytes) / PAIR_BYTES
+}
+
+/// The first block of a hashed directory. `pairs` are the lowest hash in each
+/// child (its lowest bit set if the hash goes on from the child before) and the
+/// child; the first one's hash is not stored. `checksum_seed` is the
+/// directory's own, if the volume has checksums.
+///
+/// # Errors
+/// `InvalidInput` if there are no or too many pairs.
+pub fn encode_root(
+    fields: &RootFields,
+    pairs: &[(u32, FileBlock)],
+    block_bytes: usize,
+    checksum_seed: Option<u32>,
+) -> Result<Vec<u8>> {
+    let mut records = DirectoryBlock::new(block_bytes, fields.has_types, None);
+    records.push(b".", fields.directory, FileType::Directory);
+    records.push(b"..", fields.parent, FileType::Directory);
+    let mut bytes = records.finish();
+    let info = RawRootInfo {
+        reserved_zero: U32::ZERO,
+        hash_version: fields.hash_version,
+        info_length: ROOT_INFO_BYTES,
+        indirect_levels: fields.indirect_levels,
+        unused_flags: 0,
+    };
+    put(&mut bytes, ROOT_INFO_OFFSET, info.as_bytes())?;
+    encode_pairs(Kind::Root, pairs, &mut bytes, checksum_seed)?;
+    Ok(bytes)
+}
+
+/// Any other index block; see [`encode_root`].
+///
+/// # Errors
+/// `InvalidInput` if there are no or too many pairs.
+pub fn encode_node(
+    pairs: &[(u32, FileBlock)],
+    block_bytes: usize,
+    checksum_seed: Option<u32>,
+) -> Result<Vec<u8>> {
+    let mut bytes = DirectoryBlock::new(block_bytes, false, None).finish();
+    encode_pairs(Kind::Node, pairs, &mut bytes, checksum_seed)?;
+    Ok(bytes)
+}
+
+fn encode_pairs(
+    kind: Kind,
+    pairs: &[(u32, FileBlock)],
+    bytes: &mut [u8],
+    checksum_seed: Option<u32>,
+) -> Result<()> {
+    let does_not_fit = || Error::from(ErrorKind::InvalidInput("the pairs do not fit the index"));
+    let limit = capacity(kind, bytes.len(), checksum_seed.is_some());
+    if pairs.is_empty() || pairs.len() > limit {
+        return Err(does_not_fit());
+    }
+    let head = RawCountLimit {
+        limit: u16::try_from(limit).map_err(|_| does_not_fit())?.into(),
+        count: u16::try_from(pairs.len())
+            .map_err(|_| does_not_fit())?
+            .into(),
+    };
+    let offset = kind.pairs_offset();
+    for (index, (hash, block)) in pairs.iter().enumerate() {
+        let block = u32::try_from(block.0)
+            .ok()
+            .filter(|block| *block <= BLOCK_MASK)
+            .ok_or_else(does_not_fit)?;
+        let raw = RawIndexEntry {
+            hash: (*hash).into(),
+            block: block.into(),
+        };
+        put(bytes, offset + index * PAIR_BYTES, raw.as_bytes())?;
+    }
+    put(bytes, offset, head.as_bytes())?;
+    if let Some(seed) = checksum_seed {
+        let used = bytes
+            .get(..offset + pairs.len() * PAIR_BYTES)
+            .ok_or_else(does_not_fit)?;
+        // The tail counts too: its first half is zero, and so is its checksum.
+        let crc = crc32c_raw(crc32c_raw(seed, used), &[0; TAIL_BYTES]);
+        let tail = RawTail {
+            dt_reserved: U32::ZERO,
+            dt_checksum: crc.into(),
+        };
+        put(bytes, offset + limit * PAIR_BYTES, tail.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn put(bytes: &mut [u8], at: usize, from: &[u8]) -> Result<()> {
+    bytes
+        .get_mut(at..)
+        .and_then(|bytes| bytes.get_mut(..from.len()))
+        .ok_or(ErrorKind::InvalidInput(
+            "the block is too small for an index",
+        ))?
+        .copy_from_slice(from);
+    Ok(())
 }

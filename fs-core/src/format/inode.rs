@@ -362,16 +362,46 @@ pub fn encode(
     fields: &InodeFields<'_>,
     bytes: &mut [u8],
 ) -> Result<()> {
+    let extra_isize = match usize::from(superblock.inode_bytes).saturating_sub(BASE_BYTES) {
+        0 => 0,
+        room => usize::from(superblock.want_extra_isize).min(room),
+    };
+    encode_with(superblock, number, fields, extra_isize, bytes)
+}
+
+/// Like [`encode`], but without extra fields even where the inode has room for them:
+/// the inode of bad blocks is kept so.
+///
+/// # Errors
+/// Those of [`encode`].
+pub fn encode_base(
+    superblock: &Superblock,
+    number: InodeNumber,
+    fields: &InodeFields<'_>,
+    bytes: &mut [u8],
+) -> Result<()> {
+    encode_with(superblock, number, fields, 0, bytes)
+}
+
+/// Writes an inode that is not in use: zeros, and the checksum they need.
+pub fn encode_blank(superblock: &Superblock, number: InodeNumber, bytes: &mut [u8]) {
+    bytes.fill(0);
+    set_checksum(superblock, number, bytes);
+}
+
+fn encode_with(
+    superblock: &Superblock,
+    number: InodeNumber,
+    fields: &InodeFields<'_>,
+    extra_isize: usize,
+    bytes: &mut [u8],
+) -> Result<()> {
     let too_small = || Error::from(ErrorKind::InvalidInput("the inode has no room for this"));
     let (mut flags, blocks) = (fields.flags, blocks_on_disk(superblock, fields)?);
     flags.set(InodeFlags::HUGE_FILE, blocks.in_fs_blocks);
     let [version_lo, version_hi] = halves(fields.version);
     let [size_lo, size_hi] = halves(fields.size_bytes);
     let [acl_lo, acl_hi] = halves(fields.xattr_block.0);
-    let extra_isize = match usize::from(superblock.inode_bytes).saturating_sub(BASE_BYTES) {
-        0 => 0,
-        room => usize::from(superblock.want_extra_isize).min(room),
-    };
     let wide = |end: usize| extra_isize >= end;
     let raw = RawInode {
         i_mode: fields.mode.into(),
@@ -426,6 +456,23 @@ pub fn encode(
         .copy_from_slice(fields.xattr_area);
     set_checksum(superblock, number, bytes);
     Ok(())
+}
+
+/// `i_block` of a device node; `None` if the format cannot hold the number:
+/// 12 bits of major, 20 of minor. Linux writes the old form (8:8 bits) where it suffices.
+pub fn device_number(major: u32, minor: u32) -> Option<[u8; 60]> {
+    if major >= 1 << 12 || minor >= 1 << 20 {
+        return None;
+    }
+    let (old, new) = if major < 256 && minor < 256 {
+        (major << 8 | minor, 0)
+    } else {
+        (0, minor & 0xFF | major << 8 | (minor & !0xFF) << 12)
+    };
+    let mut area = [0; 60];
+    let words = old.to_le_bytes().into_iter().chain(u32::to_le_bytes(new));
+    area.iter_mut().zip(words).for_each(|(to, byte)| *to = byte);
+    Some(area)
 }
 
 /// `i_blocks` and its unit.

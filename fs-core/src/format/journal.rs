@@ -20,7 +20,7 @@
 
 use bitflags::bitflags;
 use zerocopy::big_endian::{U16, U32, U64};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::checksum::crc32c_raw;
 
@@ -187,6 +187,39 @@ impl RawJournalSuperblock {
     pub(crate) fn checksum(&self) -> u32 {
         crc32c_with_gap(!0, self.as_bytes(), std::mem::offset_of!(Self, s_checksum))
     }
+}
+
+/// What a new, empty log inside a file system states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewJournal {
+    /// The file system's block size.
+    pub block_bytes: u32,
+    /// Blocks of the log, superblock and fast-commit area included.
+    pub len_blocks: u32,
+    /// Blocks at its end for fast commits.
+    pub fast_commit_blocks: u32,
+    /// The file system's UUID.
+    pub uuid: [u8; 16],
+}
+
+/// `h_blocktype` of a superblock of version 2.
+const SUPERBLOCK_V2: u32 = 4;
+
+/// The 1024 bytes of the superblock of a new log: version 2, no features yet (the
+/// first mount adds what the volume calls for, and the checksum with it), nothing
+/// to recover.
+pub fn encode_superblock(journal: &NewJournal) -> Vec<u8> {
+    let mut raw = RawJournalSuperblock::new_zeroed();
+    raw.s_header.h_magic = JBD2_MAGIC_NUMBER.into();
+    raw.s_header.h_blocktype = SUPERBLOCK_V2.into();
+    raw.s_blocksize = journal.block_bytes.into();
+    raw.s_maxlen = journal.len_blocks.into();
+    raw.s_first = 1.into();
+    raw.s_sequence = 1.into();
+    raw.s_nr_users = 1.into();
+    raw.s_num_fc_blks = journal.fast_commit_blocks.into();
+    raw.s_uuid = journal.uuid;
+    raw.as_bytes().to_vec()
 }
 
 /// The part all tags but v3's begin with (`journal_block_tag_s`).

@@ -2,6 +2,7 @@
 //! checksum. What leaves these modules has been checked.
 
 pub(crate) mod acl;
+pub(crate) mod bitmap;
 pub(crate) mod checksum;
 pub(crate) mod directory_block;
 pub(crate) mod extent;
@@ -13,9 +14,11 @@ pub(crate) mod htree;
 pub(crate) mod inode;
 pub(crate) mod inode_flags;
 pub(crate) mod journal;
+pub(crate) mod mmp;
 pub(crate) mod orphan;
 pub(crate) mod superblock;
 pub(crate) mod xattr;
+pub(crate) mod xattr_encode;
 
 #[cfg(test)]
 mod mutation_tests;

@@ -19,6 +19,25 @@ const MAGIC: u32 = 0x0B10_CA04;
 const TAIL_BYTES: usize = 8;
 const _: () = assert!(size_of::<RawTail>() == TAIL_BYTES);
 
+/// An orphan file block of `len_bytes` without entries, as it lies in `block`.
+/// `checksum_seed` is the orphan file's own, if the volume has checksums.
+pub fn encode_empty(block: FsBlock, len_bytes: usize, checksum_seed: Option<u32>) -> Vec<u8> {
+    let mut bytes = vec![0; len_bytes];
+    if let Some(tail_at) = len_bytes.checked_sub(TAIL_BYTES)
+        && let Some((entries, tail)) = bytes.split_at_mut_checked(tail_at)
+    {
+        let checksum = checksum_seed.map_or(0, |seed| {
+            crc32c_raw(crc32c_raw(seed, &block.0.to_le_bytes()), entries)
+        });
+        let raw = RawTail {
+            ob_magic: MAGIC.into(),
+            ob_checksum: checksum.into(),
+        };
+        tail.copy_from_slice(raw.as_bytes());
+    }
+    bytes
+}
+
 /// The inode numbers in a checked block, empty slots left out.
 /// `checksum_seed` is the orphan file's own, if the volume has checksums.
 pub(crate) fn entries(

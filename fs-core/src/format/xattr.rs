@@ -12,42 +12,42 @@ use crate::types::{FsBlock, InodeNumber};
 /// Head of an xattr block.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-struct RawHeader {
-    h_magic: U32,         // 0x00
-    h_refcount: U32,      // 0x04
-    h_blocks: U32,        // 0x08
-    h_hash: U32,          // 0x0C
-    h_checksum: U32,      // 0x10
-    h_reserved: [U32; 3], // 0x14
+pub(super) struct RawHeader {
+    pub(super) h_magic: U32,         // 0x00
+    pub(super) h_refcount: U32,      // 0x04
+    pub(super) h_blocks: U32,        // 0x08
+    pub(super) h_hash: U32,          // 0x0C
+    pub(super) h_checksum: U32,      // 0x10
+    pub(super) h_reserved: [U32; 3], // 0x14
 }
 
 /// Head of an entry; the name follows.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-struct RawEntry {
-    e_name_len: u8,    // 0x0
-    e_name_index: u8,  // 0x1
-    e_value_offs: U16, // 0x2
-    e_value_inum: U32, // 0x4
-    e_value_size: U32, // 0x8
-    e_hash: U32,       // 0xC
+pub(super) struct RawEntry {
+    pub(super) e_name_len: u8,    // 0x0
+    pub(super) e_name_index: u8,  // 0x1
+    pub(super) e_value_offs: U16, // 0x2
+    pub(super) e_value_inum: U32, // 0x4
+    pub(super) e_value_size: U32, // 0x8
+    pub(super) e_hash: U32,       // 0xC
 }
 
-const HEADER_BYTES: usize = 32;
-const ENTRY_BYTES: usize = 16;
+pub(super) const HEADER_BYTES: usize = 32;
+pub(super) const ENTRY_BYTES: usize = 16;
 const _: () =
     assert!(size_of::<RawHeader>() == HEADER_BYTES && size_of::<RawEntry>() == ENTRY_BYTES);
-const MAGIC: u32 = 0xEA02_0000;
+pub(super) const MAGIC: u32 = 0xEA02_0000;
 const CHECKSUM_OFFSET: usize = 0x10;
 /// The largest value Linux takes (XATTR_SIZE_MAX).
-pub(crate) const VALUE_BYTES_MAX: u32 = 65536;
+pub const VALUE_BYTES_MAX: u32 = 65536;
 
 /// `e_name_index` of POSIX access ACLs.
-pub(crate) const INDEX_ACL_ACCESS: u8 = 2;
+pub const INDEX_ACL_ACCESS: u8 = 2;
 /// `e_name_index` of POSIX default ACLs.
-pub(crate) const INDEX_ACL_DEFAULT: u8 = 3;
+pub const INDEX_ACL_DEFAULT: u8 = 3;
 /// `e_name_index` of "system.": inline data is `system.data`.
-pub(crate) const INDEX_SYSTEM: u8 = 7;
+pub const INDEX_SYSTEM: u8 = 7;
 
 /// Prefixes a user can name, by `e_name_index`. The rest ("system.data",
 /// encryption contexts, Lustre's) is ext4's own business.
@@ -62,7 +62,7 @@ const PREFIXES: &[(u8, &str)] = &[
 ];
 
 /// Splits a full name into index and rest; `None` for a name ext4 cannot store.
-pub(crate) fn split_name(name: &[u8]) -> Option<(u8, &[u8])> {
+pub fn split_name(name: &[u8]) -> Option<(u8, &[u8])> {
     PREFIXES.iter().find_map(|(index, prefix)| {
         let rest = name.strip_prefix(prefix.as_bytes())?;
         // An index is either a prefix that wants a rest, or a whole name.
@@ -121,12 +121,17 @@ pub(crate) fn check_block(
     let Some(seed) = checksum_seed else {
         return Ok(());
     };
+    let computed = block_checksum(seed, block, bytes);
+    Error::check_checksum(structure, Some(block), computed, header.h_checksum.get())
+}
+
+/// The checksum an xattr block ought to carry. `seed` is the volume's.
+pub(super) fn block_checksum(seed: u32, block: FsBlock, bytes: &[u8]) -> u32 {
     let piece = |range: std::ops::Range<usize>| bytes.get(range).unwrap_or(&[]);
     let crc = crc32c_raw(seed, &block.0.to_le_bytes());
     let crc = crc32c_raw(crc, piece(0..CHECKSUM_OFFSET));
     let crc = crc32c_raw(crc, &[0; 4]);
-    let computed = crc32c_raw(crc, piece(CHECKSUM_OFFSET + 4..bytes.len()));
-    Error::check_checksum(structure, Some(block), computed, header.h_checksum.get())
+    crc32c_raw(crc, piece(CHECKSUM_OFFSET + 4..bytes.len()))
 }
 
 /// The checked entries of an xattr block.

@@ -1,7 +1,7 @@
 //! The superblock as it lies on disk, and the plain meaning of its fields.
 
 use zerocopy::little_endian::{U16, U32, U64};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::format::checksum::crc32c_raw;
 use crate::format::features::{CompatFeatures, Features, IncompatFeatures, RoCompatFeatures};
@@ -9,6 +9,8 @@ use crate::format::superblock::SIZE_BYTES;
 
 /// `s_magic`.
 pub(super) const MAGIC: u16 = 0xEF53;
+/// `s_checksum_type`: the only one defined.
+pub(super) const CHECKSUM_CRC32C: u8 = 1;
 /// Inodes before the first free one in revision 0.
 pub(super) const GOOD_OLD_FIRST_INODE: u32 = 11;
 const GOOD_OLD_INODE_BYTES: u16 = 128;
@@ -131,6 +133,36 @@ pub(super) fn wide(low: U32, high: U32) -> u64 {
 }
 
 impl RawSuperblock {
+    /// A superblock with its magic number and nothing else.
+    pub fn empty() -> Self {
+        let mut raw = Self::new_zeroed();
+        raw.s_magic = MAGIC.into();
+        raw
+    }
+
+    /// The superblock in the first 1024 bytes of `bytes`, if there are so many.
+    pub fn from_prefix(bytes: &[u8]) -> Option<Self> {
+        Self::read_from_prefix(bytes).ok().map(|(raw, _)| raw)
+    }
+
+    /// The 1024 bytes as they lie on disk.
+    pub fn bytes(&self) -> &[u8] {
+        self.as_bytes()
+    }
+
+    /// Sets what is computed from the other fields: the checksum and its type under
+    /// metadata_csum, the seed under csum_seed. Comes after every change.
+    pub fn seal(&mut self) {
+        let features = self.features();
+        if features.incompat.contains(IncompatFeatures::CSUM_SEED) {
+            self.s_checksum_seed = crc32c_raw(!0, &self.s_uuid).into();
+        }
+        if features.ro_compat.contains(RoCompatFeatures::METADATA_CSUM) {
+            self.s_checksum_type = CHECKSUM_CRC32C;
+            self.s_checksum = self.computed_checksum().into();
+        }
+    }
+
     /// True if the magic number is there at all.
     pub fn has_magic(&self) -> bool {
         self.s_magic.get() == MAGIC

@@ -3,13 +3,11 @@
 use zerocopy::little_endian::U32;
 
 use super::Superblock;
-use super::raw::{GOOD_OLD_FIRST_INODE, MAGIC, RawSuperblock};
+use super::raw::{CHECKSUM_CRC32C, GOOD_OLD_FIRST_INODE, MAGIC, RawSuperblock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::features::{Features, IncompatFeatures, RoCompatFeatures};
 use crate::types::InodeNumber;
 
-/// `s_checksum_type`: the only one defined.
-const CHECKSUM_CRC32C: u8 = 1;
 /// `s_log_block_size` of 64 KiB blocks, the largest.
 const LOG_BLOCK_SIZE_MAX: u32 = 6;
 /// `s_log_cluster_size` of 512 MiB clusters, the largest Linux takes (2^29 bytes).

@@ -5,11 +5,21 @@
 //! every node but the root is named at least once, directories exactly once.
 //! Who makes one (the modules `directory` and `tar`) guarantees that.
 
+mod content;
+pub mod directory;
+mod draft;
+mod open;
+mod options;
+pub mod tar;
+
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
 use fs_core::{InodeFlags, Timestamp};
+
+pub use content::OpenContent;
+pub use options::ScanOptions;
 
 /// Index of a node in its tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -157,6 +167,18 @@ impl Tree {
             }],
             has_root_attributes: false,
         }
+    }
+
+    /// Bytes of data in all files, holes not counted.
+    pub fn content_bytes(&self) -> u64 {
+        self.nodes
+            .iter()
+            .filter_map(|node| match &node.kind {
+                NodeKind::File(content) => Some(&content.data),
+                _ => None,
+            })
+            .flatten()
+            .fold(0, |sum: u64, range| sum.saturating_add(range.len))
     }
 
     /// The node of a number that this tree gave out.
