@@ -25,6 +25,22 @@ pub const DIFFERENCES: &[Difference] = &[
         field: "Checksum",
         reason: "the superblock's, which covers Lifetime writes",
     },
+    Difference {
+        field: "mmp_update_time",
+        reason: "the time of making, where mke2fs takes the clock's",
+    },
+    Difference {
+        field: "mmp_update_date",
+        reason: "the time of making, where mke2fs takes the clock's",
+    },
+    Difference {
+        field: "mmp_node_name",
+        reason: "empty: which machine made it must not show",
+    },
+    Difference {
+        field: "mmp_device_name",
+        reason: "empty: under which name it was made must not show",
+    },
 ];
 
 /// dumpe2fs's words: the superblock's fields by name, then the group list.

@@ -6,6 +6,7 @@ pub mod dump;
 pub mod judge;
 pub mod maker;
 pub mod options;
+pub mod property;
 pub mod refusal;
 pub mod source;
 

@@ -20,8 +20,8 @@ use std::path::Path;
 pub enum Source {
     /// Everything; about 120 files and half a MiB.
     Nasty,
-    /// Without attributes, ACLs, fractions of a second and times that 128-byte
-    /// inodes cannot hold.
+    /// Without what the oldest file systems cannot hold: attributes, ACLs, fractions
+    /// of a second, times beyond 32 bits, files beyond 2 GiB.
     Plain,
     /// Six files in a few KiB.
     Tiny,
@@ -40,6 +40,8 @@ impl Source {
             Self::Nasty => {
                 plain(root, &mut rng)?;
                 attributes(&root.join("attributes"), &mut rng)?;
+                let late = File::create(root.join("holes/begins late"))?;
+                late.write_all_at(b"the only data", 5 << 30)?;
                 times(&root.join("times"))?;
             }
         }
@@ -99,8 +101,6 @@ fn holes(root: &Path, rng: &mut Rng) -> Result<()> {
         file.write_all_at(&rng.bytes(4096), at)?;
     }
     file.set_len(40 << 20)?;
-    let late = File::create(dir.join("begins late"))?;
-    late.write_all_at(b"the only data", 5 << 30)?;
     Ok(())
 }
 
