@@ -60,7 +60,7 @@ impl Plan<'_> {
             )));
         }
         let writing = &self.request.writing;
-        let is_known_zero = || writing.prezeroed || device.is_hole(0, device.size_bytes());
+        let is_known_zero = || writing.prezeroed || device.is_hole(0, len);
         let mut zeros_are_there = is_known_zero();
         if writing.discard && !zeros_are_there {
             signatures::discard(device, progress);
