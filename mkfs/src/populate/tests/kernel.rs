@@ -146,7 +146,7 @@ impl View<'_> {
                     matches!(child.kind, NodeKind::Directory(_))
                 });
                 let links = 2 + directories.count() as u64 + self.own_lost_and_found(id);
-                if links < 65_000 { links } else { 1 }
+                if links <= 65_000 { links } else { 1 }
             }
             _ => self.names[id.0 as usize],
         };

@@ -162,11 +162,14 @@ impl Sources {
     }
 }
 
-/// Parts of one file, an archive's members: (offset in the archive, data ranges).
-pub(super) fn members(archive: &Path, members: &[(u64, &[(u64, u64)], u64)]) -> Vec<Item> {
+/// A file in an archive: where its data starts there, its (offset, length) ranges, its size.
+pub(super) type Member<'a> = (u64, &'a [(u64, u64)], u64);
+
+/// Files whose content is part of one archive.
+pub(super) fn members(archive: &Path, members: &[Member<'_>]) -> Vec<Item> {
     std::fs::write(archive, pattern(77, 0, 4 << 20)).expect("an archive");
     let file = std::sync::Arc::new(File::open(archive).expect("an archive"));
-    let member = |&(start, data, size_bytes): &(u64, &[(u64, u64)], u64)| {
+    let member = |&(start, data, size_bytes): &Member<'_>| {
         let mut source_offset = start;
         let data = data.iter().map(|&(offset, len)| {
             let range = DataRange {
