@@ -266,10 +266,11 @@ impl<'a> Attempt<'a> {
             return [0, 0];
         }
         let last = groups - 1;
+        // In rising order, as libext2fs leaves them; 0 is none.
         match self.wanted.backups {
             0 => [0, 0],
-            1 => [last.min(1), 0],
-            _ if last <= 1 => [last, 0],
+            1 => [0, last.min(1)],
+            _ if last <= 1 => [0, last],
             _ => [1, last],
         }
     }
@@ -437,8 +438,8 @@ mod tests {
     fn backups_of_sparse_super2() {
         for (blocks, backups, expected) in [
             (20_000, 2, [0, 0]),
-            (60_000, 2, [1, 0]),
-            (60_000, 1, [1, 0]),
+            (60_000, 2, [0, 1]),
+            (60_000, 1, [0, 1]),
             (200_000, 2, [1, 6]),
             (200_000, 0, [0, 0]),
         ] {
