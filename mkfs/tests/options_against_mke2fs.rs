@@ -287,6 +287,55 @@ fn what_mke2fs_refuses_is_refused() {
     }
 }
 
+#[test]
+fn profiles() {
+    if !skipping::have_programs(&["mke2fs", "dumpe2fs", "debugfs"]) {
+        return;
+    }
+    let dir = TempDir::new().expect("a temporary directory");
+    let differences: Vec<String> = PROFILES
+        .iter()
+        .flat_map(|(line, profile)| {
+            let mut case = cases(line).next().expect("a case");
+            case.profile = profile;
+            differences(dir.path(), &case)
+        })
+        .collect();
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+const PROFILES: &[(&str, &str)] = &[
+    ("64M -t ext2", "[defaults]\n"),
+    ("64M", "[defaults]\nfs_type = ext2 # said\n"),
+    (
+        "1G -t ext4 -T a,b",
+        "[fs_types]\next4 = {\nfeatures = extent\n}\na = {\nblocksize = 1024\n\
+      base_features = mmp\ninode_size = 512\n}\nb =\n{\nbase_features = \"filetype\"\n}\n",
+    ),
+    (
+        "64M -t ext4",
+        "[defaults]\nblocksize = -1\ninode_size = 1024\ninode_ratio = 0x10000\n\
+      reserved_ratio = 7.5\nhash_alg = tea\nerrors = remount-ro\nflex_bg_size = 4\n\
+      default_mntopts = journal_data_writeback,nobarrier,^acl,discard\n\
+      [fs_types]\next4 = {\nfeatures = has_journal,flex_bg\n}\n[options]\nproceed_delay = 1\n",
+    ),
+    (
+        "64M -t ext4 -U 6b2d5b3e-5d0f-4d7d-9f5e-0a1b2c3d4e5f",
+        "[defaults]\nenable_periodic_fsck = on\n\
+      default_features = ^resize_inode,sparse_super2\nnum_backup_sb = 1\n\
+      [fs_types]\next4 = {\nfeatures = extent,metadata_csum\noptions = stride=4,stripe_width=8\n}\n",
+    ),
+    (
+        "64M -t ext4 -O mmp -E stride=16",
+        "[fs_types]\next4 = {\nfeatures = extent\n\
+      default_features = large_dir\noptions = stride=4\njournal_location = 20000\n}\n",
+    ),
+    (
+        "64M -t backup",
+        "[fs_types]\nbackup = {\nfeatures = has_journal,^dir_index\n}\n",
+    ),
+];
+
 /// Many more, from a simple generator, and sizes no file here can have: what
 /// `mke2fs -n -v` says it would do is what is resolved.
 #[test]
@@ -357,6 +406,7 @@ fn is_stricter(refusal: &str) -> bool {
     .any(|part| refusal.contains(part))
 }
 
+/// Enough for every day; EXTMAP_MKFS_CASES asks for more.
 fn generated_count() -> u64 {
     let count = std::env::var("EXTMAP_MKFS_CASES");
     count.map_or(60, |count| count.parse().expect("a number"))
@@ -449,30 +499,32 @@ fn agree_on(table: &str) {
         return;
     }
     let dir = TempDir::new().expect("a temporary directory");
-    let mut differences = Vec::new();
-    for case in cases(table) {
-        let made = make(dir.path(), &case);
-        assert!(
-            made.status.success(),
-            "mke2fs {}: {}",
-            case.line,
-            String::from_utf8_lossy(&made.stderr)
-        );
-        let theirs = fields_of_image(&dir.path().join("image"), &case);
-        match resolve(&case) {
-            Ok(request) => {
-                let ours = fields_of_request(&request, &case);
-                for (our, their) in ours.iter().zip(&theirs) {
-                    if our != their {
-                        differences.push(format!("{}: {our:?}, mke2fs {their:?}", case.line));
-                    }
-                }
-                assert_eq!(ours.len(), theirs.len());
-            }
-            Err(error) => differences.push(format!("{}: {error}", case.line)),
-        }
-    }
+    let differences: Vec<String> = cases(table)
+        .flat_map(|case| differences(dir.path(), &case))
+        .collect();
     assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+/// What differs between the image mke2fs makes and what is resolved.
+fn differences(dir: &Path, case: &Case<'_>) -> Vec<String> {
+    let made = make(dir, case);
+    assert!(
+        made.status.success(),
+        "mke2fs {}: {}",
+        case.line,
+        String::from_utf8_lossy(&made.stderr)
+    );
+    let theirs = fields_of_image(&dir.join("image"), case);
+    let ours = match resolve(case) {
+        Ok(request) => fields_of_request(&request, case),
+        Err(error) => return vec![format!("{}: {error}", case.line)],
+    };
+    assert_eq!(ours.len(), theirs.len());
+    ours.iter()
+        .zip(&theirs)
+        .filter(|(our, their)| our != their)
+        .map(|(our, their)| format!("{}: {our:?}, mke2fs {their:?}", case.line))
+        .collect()
 }
 
 struct Case<'a> {
@@ -480,6 +532,7 @@ struct Case<'a> {
     file_bytes: u64,
     arguments: Vec<(&'a str, &'a str)>,
     size: Option<&'a str>,
+    profile: &'a str,
 }
 
 impl<'a> Case<'a> {
@@ -511,6 +564,7 @@ fn cases(table: &str) -> impl Iterator<Item = Case<'_>> {
                 + more,
             arguments: Vec::new(),
             size: None,
+            profile: PROFILE,
         };
         while let Some(word) = words.next() {
             match word {
@@ -525,7 +579,7 @@ fn cases(table: &str) -> impl Iterator<Item = Case<'_>> {
 
 fn make(dir: &Path, case: &Case<'_>) -> Output {
     let (image, profile) = (dir.join("image"), dir.join("profile"));
-    std::fs::write(&profile, PROFILE).expect("the profile is written");
+    std::fs::write(&profile, case.profile).expect("the profile is written");
     let file = File::create(&image).expect("the image is made");
     file.set_len(case.file_bytes).expect("the image is sparse");
     let mut command = Command::new("mke2fs");
@@ -545,6 +599,9 @@ fn make(dir: &Path, case: &Case<'_>) -> Output {
 fn options(case: &Case<'_>) -> Result<Options> {
     let number = |value: &str| value.parse().expect("a number");
     let mut options = Options::default();
+    if case.profile != PROFILE {
+        options.profile = Some(case.profile.parse()?);
+    }
     for &(key, value) in &case.arguments {
         match key {
             "-b" => options.block_size = Some(value.parse()?),
