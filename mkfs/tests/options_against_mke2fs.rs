@@ -228,7 +228,6 @@ const REFUSED: &str = "
     64M -O ^metadata_csum,metadata_csum_seed
     64M -O ^has_journal,orphan_file
     64M -O inline_data -I 128
-    64M -O shared_blocks
     64M -O compression
     64M -O needs_recovery
     64M -O frobnicate
