@@ -1,12 +1,13 @@
 //! Which command a call means: by the program's name, by its first word, or by
 //! the form mount.fuse3(8) uses.
 
+use std::error::Error;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ErrorKind};
 use clap::{Parser, Subcommand};
 
 use crate::commands::{cat, cp, info, ls, map, mkfs, mount, stat, umount};
@@ -111,11 +112,28 @@ fn run_command(command: Command, args: &[OsString], role: mount::Role) -> Comman
 /// Prints help, a version or what is wrong with a call. Like mount(8) and the
 /// coreutils, a wrong call ends with 1.
 fn usage(error: &clap::Error) -> ExitCode {
+    if let (ErrorKind::ValueValidation, Some(why)) = (error.kind(), error.source()) {
+        complain(&value_refused(error, why));
+        return ExitCode::from(mount_code::USAGE);
+    }
     // A closed standard output or error is no reason for another message.
     let _ = error.print();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
         _ => ExitCode::from(mount_code::USAGE),
+    }
+}
+
+/// What a parser of values said, which names the option only where it knows it.
+fn value_refused(error: &clap::Error, why: &dyn std::error::Error) -> String {
+    let option = error.get(ContextKind::InvalidArg).map(ToString::to_string);
+    let option = option.unwrap_or_default();
+    let word = option.split_whitespace().next().unwrap_or_default();
+    let why = why.to_string();
+    if why.contains(word) {
+        why
+    } else {
+        format!("{word}: {why}")
     }
 }
 

@@ -98,6 +98,10 @@ impl BlockDevice for BlockFile {
             .map_err(|errno| failed("discard", middle, middle_len, errno.into()))
     }
 
+    fn start_writeback(&self, offset: u64, len: u64) {
+        self.descriptor.start_writeback(offset, len);
+    }
+
     fn flush(&self) -> Result<()> {
         self.descriptor.flush()
     }

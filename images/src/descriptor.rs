@@ -16,7 +16,7 @@ use rustix::fs::{Advice, FallocateFlags, SeekFrom};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::device::check_range;
-use crate::{Error, Result};
+use crate::{Error, Result, sys};
 
 /// Zeros are written in pieces of this many bytes.
 const ZEROES_LEN_BYTES: usize = 256 * 1024;
@@ -148,6 +148,13 @@ impl Descriptor {
         match rustix::fs::seek(&self.file, SeekFrom::Data(offset)) {
             Ok(data) => data >= offset.saturating_add(len),
             Err(errno) => errno == Errno::NXIO,
+        }
+    }
+
+    /// Begins to write back a range, as far as it lies inside the device.
+    pub(crate) fn start_writeback(&self, offset: u64, len: u64) {
+        if self.check_writable(offset, len).is_ok() {
+            sys::start_writeback(self.file.as_fd(), offset, len);
         }
     }
 

@@ -50,6 +50,10 @@ pub trait BlockDevice: Send + Sync + Debug {
         false
     }
 
+    /// Has the system begin to bring a range that was written to the disk, so that
+    /// the next [`flush`](Self::flush) has less to wait for. A hint: never fails, may do nothing.
+    fn start_writeback(&self, _offset: u64, _len: u64) {}
+
     /// Returns once everything written before is durable.
     fn flush(&self) -> Result<()>;
 

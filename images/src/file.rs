@@ -128,6 +128,10 @@ impl BlockDevice for MappedFile {
         self.descriptor.is_hole(offset, len)
     }
 
+    fn start_writeback(&self, offset: u64, len: u64) {
+        self.descriptor.start_writeback(offset, len);
+    }
+
     fn flush(&self) -> Result<()> {
         self.descriptor.flush()
     }

@@ -1,7 +1,7 @@
-//! The ioctls no crate wraps safely, and the only unsafe code of this crate.
+//! The system calls no crate wraps safely, and the only unsafe code of this crate.
 #![allow(unsafe_code)]
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
 use rustix::ioctl::{Opcode, Setter, ioctl, opcode};
@@ -26,4 +26,16 @@ pub(crate) fn block_discard(
         Err(Errno::OPNOTSUPP | Errno::NOTTY) => Ok(false),
         Err(errno) => Err(errno),
     }
+}
+
+/// sync_file_range(2) with SYNC_FILE_RANGE_WRITE: begins to write a range back
+/// and does not wait. What it cannot do, the next fdatasync(2) does.
+pub(crate) fn start_writeback(file: BorrowedFd<'_>, offset: u64, len: u64) {
+    let (Ok(offset), Ok(len)) = (i64::try_from(offset), i64::try_from(len)) else {
+        return;
+    };
+    // SAFETY: the descriptor is borrowed and so open; the call takes numbers only.
+    let _ = unsafe {
+        libc::sync_file_range(file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE)
+    };
 }

@@ -90,6 +90,12 @@ impl BlockDevice for Window {
             .is_ok_and(|shifted| self.inner.is_hole(shifted, len))
     }
 
+    fn start_writeback(&self, offset: u64, len: u64) {
+        if let Ok(shifted) = self.shifted(offset, len) {
+            self.inner.start_writeback(shifted, len);
+        }
+    }
+
     fn flush(&self) -> Result<()> {
         self.inner.flush()
     }

@@ -288,3 +288,19 @@ fn an_offset_is_applied_and_checked() {
         assert!(matches!(at(offset), Err(Error::OutOfRange { .. })));
     }
 }
+
+#[test]
+fn a_hole_is_known_where_the_host_has_holes() {
+    let file = NamedTempFile::new().unwrap();
+    file.as_file().set_len(1 << 20).unwrap();
+    let device = open_to_write(file.path()).unwrap();
+    let has_holes = device.is_hole(0, 1 << 20);
+    device.write_at(&[7; 10], 700_000).unwrap();
+    assert!(!device.is_hole(0, 1 << 20));
+    assert!(!device.is_hole(699_999, 100));
+    assert!(!device.is_hole(0, (1 << 20) + 1), "outside");
+    assert_eq!(device.is_hole(0, 65536), has_holes);
+    let window = images::Window::new(device, 1 << 19, None).unwrap();
+    assert!(!window.is_hole(0, 1 << 19));
+    assert_eq!(window.is_hole(0, 65536), has_holes);
+}

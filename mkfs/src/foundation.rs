@@ -43,6 +43,7 @@ const RO_COMPAT: RoCompatFeatures = RoCompatFeatures::SPARSE_SUPER
     .union(RoCompatFeatures::DIR_NLINK)
     .union(RoCompatFeatures::EXTRA_ISIZE)
     .union(RoCompatFeatures::METADATA_CSUM)
+    .union(RoCompatFeatures::SHARED_BLOCKS)
     .union(RoCompatFeatures::PROJECT)
     .union(RoCompatFeatures::VERITY);
 

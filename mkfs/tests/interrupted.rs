@@ -4,114 +4,108 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 
 use fs_core::encode::RawSuperblock;
-use images::{BlockDevice, Error, Memory, Result};
+use images::{Fault, Faulty, Memory, Operation, Recorder, Unflushed};
 use mkfs::{Foundation, Plan, Tree};
 
-/// Fails at the `left`-th operation that changes something, and at all later ones.
-#[derive(Debug)]
-struct Failing {
-    memory: Memory,
-    left: AtomicUsize,
+fn has_superblock(image: &[u8]) -> bool {
+    let bytes = image.get(1024..2048).unwrap_or_default();
+    RawSuperblock::from_prefix(bytes).is_some_and(|raw| raw.has_magic())
 }
 
-impl Failing {
-    fn step(&self) -> Result<()> {
-        let left = self.left.load(Ordering::Relaxed);
-        if left == 0 {
-            return Err(Error::ReadOnly);
-        }
-        self.left.store(left - 1, Ordering::Relaxed);
-        Ok(())
-    }
-}
-
-impl BlockDevice for Failing {
-    fn size_bytes(&self) -> u64 {
-        self.memory.size_bytes()
-    }
-
-    fn is_read_only(&self) -> bool {
-        false
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
-        self.memory.read_at(buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<()> {
-        self.step()?;
-        self.memory.write_at(buf, offset)
-    }
-
-    fn write_zeroes(&self, offset: u64, len: u64) -> Result<()> {
-        self.step()?;
-        self.memory.write_zeroes(offset, len)
-    }
-
-    fn discard(&self, _offset: u64, _len: u64) -> Result<()> {
-        Ok(())
-    }
-
-    fn flush(&self) -> Result<()> {
-        self.step()
-    }
-}
-
-fn has_superblock(memory: &Memory) -> bool {
-    let mut bytes = [0; 1024];
-    memory.read_at(&mut bytes, 1024).expect("inside");
-    RawSuperblock::from_prefix(&bytes).is_some_and(|raw| raw.has_magic())
-}
-
-#[test]
-fn a_failure_leaves_no_superblock() {
+/// Calls `test` with a plan for an empty file system and its size in bytes.
+fn with_plan(test: impl Fn(&Plan<'_>, usize)) {
     let request = common::small_ext4();
     let foundation = Foundation::new(&request).expect("a sound request");
     let tree = Tree::empty(request.identity.time);
     let plan = Plan::new(&foundation, &tree).expect("room");
     let len = usize::try_from(request.geometry.blocks * 1024).expect("small");
-    let mut steps = 0;
-    loop {
-        let memory = Memory::new(vec![0x5A; len]);
-        let made = plan.write(&memory, &()).expect("nothing fails");
-        assert!(has_superblock(&memory));
-        // The second run goes over the file system the first has made.
-        let failing = Failing {
-            memory,
-            left: AtomicUsize::new(steps),
-        };
-        let again = plan.write(&failing, &());
-        match again {
-            Ok(report) => {
-                assert_eq!(report, made);
-                assert_eq!(failing.left.into_inner(), 0);
-                break;
-            }
-            // Before the first change nothing has happened; after the last write only
-            // the final flush is missing.
-            Err(_) if steps > 0 && failing.left.into_inner() == 0 => {
-                let written = has_superblock(&failing.memory);
-                let is_final_flush = written && plan_steps(&plan, len) == steps + 1;
-                assert!(!written || is_final_flush, "after {steps} steps");
-            }
-            Err(_) => assert_eq!(steps, 0),
-        }
-        steps += 1;
-    }
-    assert!(steps > 10, "only {steps} steps");
+    test(&plan, len);
 }
 
-/// Operations of a whole run.
-fn plan_steps(plan: &Plan<'_>, len: usize) -> usize {
-    let failing = Failing {
-        memory: Memory::new(vec![0x5A; len]),
-        left: AtomicUsize::new(1_000_000),
-    };
-    plan.write(&failing, &()).expect("nothing fails");
-    1_000_000 - failing.left.into_inner()
+/// An image with a file system made by `plan`.
+fn made(plan: &Plan<'_>, len: usize) -> Vec<u8> {
+    let memory = Memory::new(vec![0x5A; len]);
+    plan.write(&memory, &()).expect("nothing fails");
+    assert!(has_superblock(&memory.snapshot()));
+    memory.snapshot()
+}
+
+/// Runs `plan` over an older file system with a fault that ends the run, if any:
+/// what is left, whether the run succeeded, and how many operations there were.
+fn run_with(plan: &Plan<'_>, old: &[u8], fault: Option<(Operation, u64)>) -> (Vec<u8>, bool, u64) {
+    let memory = Arc::new(Memory::new(old.to_vec()));
+    let faulty = Faulty::new(memory.clone());
+    if let Some((operation, number)) = fault {
+        faulty.set_fault(operation, Some(Fault::From(number)));
+    }
+    let succeeded = plan.write(&faulty, &()).is_ok();
+    let counted = fault.map_or(Operation::Write, |(operation, _)| operation);
+    (memory.snapshot(), succeeded, faulty.count(counted))
+}
+
+#[test]
+fn a_failing_write_leaves_no_superblock() {
+    with_plan(|plan, len| {
+        let old = made(plan, len);
+        let (_, succeeded, writes) = run_with(plan, &old, None);
+        assert!(succeeded && writes > 10, "{writes} writes");
+        // Before the first write that counts nothing has happened: discarding may fail.
+        for number in 0..writes {
+            let (left, succeeded, _) = run_with(plan, &old, Some((Operation::Write, number)));
+            assert!(!succeeded, "write {number}");
+            assert!(left == old || !has_superblock(&left), "write {number}");
+        }
+    });
+}
+
+#[test]
+fn a_failing_flush_is_a_failure() {
+    with_plan(|plan, len| {
+        let old = made(plan, len);
+        let (_, _, flushes) = run_with(plan, &old, Some((Operation::Flush, u64::MAX)));
+        for number in 0..flushes {
+            let (left, succeeded, _) = run_with(plan, &old, Some((Operation::Flush, number)));
+            assert!(!succeeded, "flush {number}");
+            // Only the last flush comes behind the superblock.
+            assert!(
+                number + 1 == flushes || !has_superblock(&left),
+                "flush {number} of {flushes}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_power_cut_leaves_the_old_file_system_none_or_the_whole_new_one() {
+    with_plan(|plan, len| {
+        let old = made(plan, len);
+        let recorder = Recorder::new(old.clone());
+        plan.write(&recorder, &()).expect("nothing fails");
+        let new = recorder.live();
+        let is_allowed = |image: &[u8]| {
+            let primary = 1024..2048;
+            let is_whole = || image[primary.end..] == new[primary.end..];
+            !has_superblock(image) || *image == old[..] || is_whole()
+        };
+        let mut replay = recorder.replay();
+        let mut without = 0;
+        while replay.step() {
+            let mixed = (0..4).map(Unflushed::Mixed);
+            for unflushed in [Unflushed::Kept, Unflushed::Lost].into_iter().chain(mixed) {
+                let image = replay.after_power_cut(unflushed);
+                assert!(
+                    is_allowed(&image),
+                    "{unflushed:?}, {} pending",
+                    replay.pending()
+                );
+                without += u32::from(!has_superblock(&image));
+            }
+        }
+        assert!(without > 50, "only {without} cuts without a superblock");
+    });
 }
 
 #[test]

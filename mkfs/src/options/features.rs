@@ -74,6 +74,12 @@ const KNOWN: &[(&str, Feature)] = &[
         "metadata_csum",
         Feature::RoCompat(RoCompatFeatures::METADATA_CSUM),
     ),
+    // Linux mounts it read-only, e2fsck allows blocks of several owners; mke2fs does
+    // not offer it.
+    (
+        "shared_blocks",
+        Feature::RoCompat(RoCompatFeatures::SHARED_BLOCKS),
+    ),
 ];
 
 /// Features that exist and are refused, with the reason as half a sentence.
@@ -84,7 +90,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("verity", READ_ONLY),
     ("casefold", READ_ONLY),
     ("encrypt", READ_ONLY),
-    ("shared_blocks", READ_ONLY),
     (
         "journal_dev",
         "extmap keeps the journal inside the file system",

@@ -4,9 +4,9 @@
 //! last group that has no room for more than its own metadata is left out, and
 //! groups shrink when the inodes asked for do not fit their bitmaps.
 
-use fs_core::{CompatFeatures, Features, IncompatFeatures, RoCompatFeatures};
+use fs_core::{CompatFeatures, Features, IncompatFeatures};
 
-use super::ratios;
+use super::{backups, ratios};
 use crate::{Error, Result};
 
 /// Blocks a short last group must have beyond its metadata to be kept.
@@ -231,67 +231,12 @@ impl<'a> Attempt<'a> {
         Ok(reserved)
     }
 
-    /// True if the group begins with a superblock. sparse_super2's two are
-    /// counted in `superblocks`.
-    fn has_superblock(&self, group: u64) -> bool {
-        let sparse = self
-            .features
-            .ro_compat
-            .contains(RoCompatFeatures::SPARSE_SUPER);
-        group <= 1
-            || !sparse
-            || [3, 5, 7].iter().any(|&base| {
-                std::iter::successors(Some(base), |power: &u64| power.checked_mul(base))
-                    .take_while(|power| *power <= group)
-                    .any(|power| power == group)
-            })
-    }
-
     fn last_group_overhead(&self, shape: &Shape) -> u64 {
-        let superblock = if self.features.compat.contains(CompatFeatures::SPARSE_SUPER2) {
-            // Known before the backups are: group 1 has the first, the last group the other.
-            u64::from(self.wanted.backups) > u64::from(shape.groups != 2)
-        } else {
-            self.has_superblock(shape.groups - 1)
-        };
         let mut overhead = 2 + shape.table_blocks;
-        if superblock {
+        if backups::last_group_has_one(&self.features, shape.groups, self.wanted.backups) {
             overhead += 1 + shape.descriptor_blocks + shape.reserved_gdt;
         }
         overhead
-    }
-
-    fn backup_groups(&self, groups: u32) -> [u32; 2] {
-        if !self.features.compat.contains(CompatFeatures::SPARSE_SUPER2) {
-            return [0, 0];
-        }
-        let last = groups - 1;
-        match self.wanted.backups {
-            0 => [0, 0],
-            1 => [last.min(1), 0],
-            _ if last <= 1 => [last, 0],
-            _ => [1, last],
-        }
-    }
-
-    /// Number of groups with a superblock.
-    fn superblocks(&self, groups: u64, backups: [u32; 2]) -> u64 {
-        if self.features.compat.contains(CompatFeatures::SPARSE_SUPER2) {
-            return 1 + backups.iter().filter(|group| **group != 0).count() as u64;
-        }
-        if !self
-            .features
-            .ro_compat
-            .contains(RoCompatFeatures::SPARSE_SUPER)
-        {
-            return groups;
-        }
-        let powers = |base: u64| {
-            std::iter::successors(Some(base), move |power| power.checked_mul(base))
-                .take_while(|power| *power < groups)
-                .count() as u64
-        };
-        groups.min(2) + powers(3) + powers(5) + powers(7)
     }
 
     fn done(&self, shape: &Shape, inodes_per_group: u64) -> Result<Groups> {
@@ -300,8 +245,8 @@ impl<'a> Attempt<'a> {
         if u64::from(inodes_per_group) * shape.groups < u64::from(INODES_MIN) {
             return Err(self.too_small());
         }
-        let backup_groups = self.backup_groups(groups);
-        let superblocks = self.superblocks(shape.groups, backup_groups);
+        let backup_groups = backups::of_sparse_super2(&self.features, groups, self.wanted.backups);
+        let superblocks = backups::superblocks(&self.features, shape.groups, backup_groups);
         let mut taken = match self.has(IncompatFeatures::META_BG) {
             // Three groups of a metagroup have a copy of its block.
             true => superblocks + (3 * shape.descriptor_blocks).min(shape.groups),
@@ -431,20 +376,5 @@ mod tests {
         assert_eq!(groups.inodes_per_group, 8);
         let message = shape(&wanted(1 << 44, list)).unwrap_err().to_string();
         assert!(message.contains("inodes"), "{message}");
-    }
-
-    #[test]
-    fn backups_of_sparse_super2() {
-        for (blocks, backups, expected) in [
-            (20_000, 2, [0, 0]),
-            (60_000, 2, [1, 0]),
-            (60_000, 1, [1, 0]),
-            (200_000, 2, [1, 6]),
-            (200_000, 0, [0, 0]),
-        ] {
-            let mut wanted = wanted(blocks, "sparse_super2,extent");
-            wanted.backups = backups;
-            assert_eq!(shape(&wanted).unwrap().backup_groups, expected);
-        }
     }
 }

@@ -72,7 +72,13 @@ impl Options {
             })?,
             None => {
                 let ratio = self.bytes_for_an_inode(stanzas, block_bytes)?;
-                by_ratio(bytes, ratio, features)?
+                match by_ratio(bytes, ratio, features)? {
+                    // libext2fs takes 0 for "not asked": one for each 4 KiB or block.
+                    0 => {
+                        u32::try_from(bytes / u128::from(block_bytes.max(4096))).unwrap_or(u32::MAX)
+                    }
+                    inodes => inodes,
+                }
             }
         };
         if u128::from(inodes) * u128::from(inode_bytes) >= bytes {

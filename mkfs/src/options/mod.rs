@@ -13,6 +13,7 @@
 //! is decided once and for all: inode tables are left to the kernel where a checksum
 //! says which are in use, a page has 4096 bytes, and directory hashes are signed.
 
+mod backups;
 mod bad_blocks;
 mod block_size;
 mod extended;

@@ -313,3 +313,181 @@ impl Basis<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn target(size_bytes: u64) -> Target {
+        Target {
+            size_bytes,
+            ..Target::default()
+        }
+    }
+
+    fn refusal(options: &Options, size_bytes: u64) -> String {
+        match options.resolve(&target(size_bytes)) {
+            Ok(request) => panic!("resolved to {:?}", request.geometry),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn sizes_without_room_are_refused() {
+        let plain = Options::default();
+        for size in [0, 1, 1023, 4095, 8 << 10, 100 << 10] {
+            let message = refusal(&plain, size);
+            assert!(!message.is_empty() && !message.contains('\n'), "{message}");
+        }
+    }
+
+    #[test]
+    fn huge_sizes_are_settled_at_once() {
+        let large_blocks = Options {
+            block_size: Some(BlockSize::Exactly(65_536)),
+            ..Options::default()
+        };
+        let started = std::time::Instant::now();
+        for tib in [16, 100, 1024, 16 << 10, 32 << 10] {
+            let geometry = Options::default()
+                .resolve(&target(tib << 40))
+                .unwrap()
+                .geometry;
+            assert_eq!(geometry.blocks, tib << 28);
+        }
+        // An exbibyte is more groups of 4 KiB blocks than have numbers.
+        assert!(refusal(&Options::default(), 1 << 60).contains("-b"));
+        let geometry = large_blocks.resolve(&target(1 << 60)).unwrap().geometry;
+        // All but a last group that would be too short.
+        assert_eq!(geometry.blocks, (1 << 44) - 32);
+        assert!(refusal(&Options::default(), u64::MAX).contains("more"));
+        assert!(started.elapsed().as_millis() < 1000);
+    }
+
+    #[test]
+    fn wishes_that_nothing_would_come_of_are_refused() {
+        let option = |edit: &dyn Fn(&mut Options)| {
+            let mut options = Options::default();
+            edit(&mut options);
+            refusal(&options, 64 * MIB)
+        };
+        let extended = |list: &str| option(&|options| options.extended = list.parse().unwrap());
+        assert!(extended("mmp_update_interval=9").contains("mmp"));
+        assert!(extended("orphan_file_size=64").contains("orphan_file"));
+        assert!(extended("num_backup_sb=1").contains("sparse_super2"));
+        let journal = |list: &str| {
+            option(&|options| {
+                options.fs_type = Some("ext2".to_owned());
+                options.journal_options = list.parse().unwrap();
+            })
+        };
+        assert!(journal("location=5").contains("has_journal"));
+        assert!(journal("size=4,fast_commit_size=64").contains("fast_commit"));
+        assert!(journal("size=4,location=1G").contains("location"));
+        assert!(option(&|options| options.cluster_bytes = Some(65_536)).contains("bigalloc"));
+        let no_flex = |options: &mut Options| {
+            options.features = "^flex_bg".parse().unwrap();
+            options.extended.packed_meta_blocks = Some(true);
+        };
+        assert!(option(&no_flex).contains("flex_bg"));
+        assert!(option(&|options| options.label = vec![b'x'; 17]).contains("label"));
+        assert!(option(&|options| options.last_mounted = vec![b'x'; 64]).contains("-M"));
+        assert!(option(&|options| options.fs_type = Some("xfs".to_owned())).contains("xfs"));
+        assert!(option(&|options| options.bad_blocks = "2".parse().unwrap()).contains("bad block"));
+    }
+
+    #[test]
+    fn a_journal_that_was_asked_for_is_not_dropped() {
+        let plain = Options::default().resolve(&target(MIB)).unwrap();
+        assert_eq!(plain.geometry.journal, None);
+        assert!(
+            !plain
+                .geometry
+                .features
+                .compat
+                .contains(CompatFeatures::HAS_JOURNAL)
+        );
+        let asked = Options {
+            journal: true,
+            ..Options::default()
+        };
+        assert!(refusal(&asked, MIB).contains("has_journal"));
+    }
+
+    #[test]
+    fn packed_metadata_puts_the_journal_in_front() {
+        let options = Options {
+            extended: "packed_meta_blocks".parse().unwrap(),
+            ..Options::default()
+        };
+        let geometry = options.resolve(&target(64 * MIB)).unwrap().geometry;
+        assert!(geometry.packed_meta_blocks);
+        assert_eq!(geometry.journal.unwrap().location.unwrap().0, 0);
+    }
+
+    #[test]
+    fn the_device_decides_what_is_not_asked_for() {
+        let device = Target {
+            is_block_device: true,
+            logical_sector_bytes: 4096,
+            physical_sector_bytes: 16_384,
+            minimum_io_bytes: 65_536,
+            optimal_io_bytes: 262_144,
+            ..target(64 * MIB)
+        };
+        let geometry = Options::default().resolve(&device).unwrap().geometry;
+        assert_eq!(geometry.block_bytes, 4096, "not the 1024 of small ones");
+        assert_eq!((geometry.raid_stride, geometry.raid_stripe_width), (16, 64));
+        let sectors = Target {
+            minimum_io_bytes: 0,
+            optimal_io_bytes: 0,
+            ..device
+        };
+        let geometry = Options::default().resolve(&sectors).unwrap().geometry;
+        assert_eq!((geometry.raid_stride, geometry.raid_stripe_width), (4, 4));
+        let small_blocks = Options {
+            block_size: Some(BlockSize::Exactly(1024)),
+            ..Options::default()
+        };
+        assert!(small_blocks.resolve(&device).is_err());
+    }
+
+    #[test]
+    fn writing_follows_the_features_and_the_device() {
+        let writing = |list: &str, known_zeroed| {
+            let options = Options {
+                features: list.parse().unwrap(),
+                ..Options::default()
+            };
+            let target = Target {
+                known_zeroed,
+                ..target(64 * MIB)
+            };
+            options.resolve(&target).unwrap().writing
+        };
+        let plain = writing("", false);
+        assert!(plain.discard && plain.lazy_itable_init);
+        assert!(!plain.lazy_journal_init && !plain.prezeroed);
+        assert_eq!(plain.threads, 1);
+        assert!(!writing("^metadata_csum", false).lazy_itable_init);
+        assert!(writing("^metadata_csum,uninit_bg", true).lazy_itable_init);
+        assert!(writing("", true).prezeroed);
+    }
+
+    #[test]
+    fn given_identities_repeat_and_others_do_not() {
+        let mut options = Options::default();
+        let identity = |options: &Options| options.resolve(&target(64 * MIB)).unwrap().identity;
+        assert_ne!(identity(&options).uuid, identity(&options).uuid);
+        assert_ne!(identity(&options).hash_seed, identity(&options).hash_seed);
+        options.source_date_epoch = Some(super::super::source_date_epoch("1000").unwrap());
+        options.uuid = "clear".parse().unwrap();
+        options.extended.hash_seed = Some(Uuid::from_u128(7));
+        let (one, other) = (identity(&options), identity(&options));
+        assert_eq!(one.uuid, other.uuid);
+        assert_eq!(one.hash_seed, other.hash_seed);
+        assert_eq!(one.time.seconds, 1000);
+    }
+}

@@ -37,7 +37,6 @@ impl Volume<'_> {
         let (journal, features) = self.journal()?;
         let (max_mount_count, check_interval_seconds) = self.periodic_check(uuid)?;
         let (raid_stride, raid_stripe_width) = self.raid();
-        let first_usable = u64::from(groups.first_data_block) + 1 + groups.descriptor_blocks;
         Ok(Geometry {
             block_bytes: self.block_bytes,
             blocks: groups.blocks,
@@ -84,7 +83,7 @@ impl Volume<'_> {
             bad_blocks: self
                 .options
                 .bad_blocks
-                .within(first_usable, groups.blocks)?,
+                .within(self.first_usable_block(), groups.blocks)?,
         })
     }
 
@@ -111,6 +110,16 @@ impl Volume<'_> {
             lazy_journal_init: wish(extended.lazy_journal_init, "lazy_journal_init", false)?,
             threads: self.options.threads.max(1),
         })
+    }
+
+    /// The block behind the first superblock and its descriptors.
+    fn first_usable_block(&self) -> u64 {
+        let groups = &self.groups;
+        let descriptors = match self.has(IncompatFeatures::META_BG) {
+            true => 1,
+            false => groups.descriptor_blocks + u64::from(groups.reserved_gdt_blocks),
+        };
+        u64::from(groups.first_data_block) + 1 + descriptors
     }
 
     fn has(&self, feature: IncompatFeatures) -> bool {

@@ -241,6 +241,7 @@ impl Work<'_, '_> {
             source.read(room, piece.offset)?;
         }
         self.device.write_at(buffer, start)?;
+        self.device.start_writeback(start, buffer.len() as u64);
         Ok(())
     }
 
@@ -260,6 +261,8 @@ impl Work<'_, '_> {
                 done += len;
             }
         }
+        // Writing to the disk goes on while the next pieces are read.
+        self.device.start_writeback(piece.target, piece.len_bytes);
         Ok(())
     }
 
@@ -298,13 +301,7 @@ impl Work<'_, '_> {
         let (mut from, mut to) = (from, target.base_offset + to);
         let len = usize::try_from(len).unwrap_or(usize::MAX);
         let moved = rustix::io::retry_on_intr(|| {
-            rustix::fs::copy_file_range(
-                source.file(),
-                Some(&mut from),
-                target.fd,
-                Some(&mut to),
-                len,
-            )
+            rustix::fs::copy_file_range(source.fd(), Some(&mut from), target.fd, Some(&mut to), len)
         });
         match moved {
             // 0 at an early end too: then reading says so.

@@ -153,9 +153,13 @@ impl Numbering {
         let many_subdirectories = rules.has_ro_compat(RoCompatFeatures::DIR_NLINK);
         for ((id, node), links) in (0..).zip(&tree.nodes).zip(&mut self.links) {
             let is_directory = matches!(node.kind, NodeKind::Directory(_));
-            if is_directory && *links >= LINKS_MAX && many_subdirectories {
+            if *links <= LINKS_MAX {
+                continue;
+            }
+            if is_directory && many_subdirectories {
+                // Linux stores 1 one subdirectory earlier; e2fsck wants what can be counted.
                 *links = 1;
-            } else if *links > LINKS_MAX - u32::from(is_directory) {
+            } else {
                 let why = if is_directory {
                     format!("{} subdirectories need the feature dir_nlink", *links - 2)
                 } else {

@@ -1,58 +1,30 @@
-//! Reading content: pieces of files that must still be what they were when the
-//! tree was made.
+//! Reading content: ranges of a file, holes as zeros.
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
 
-use rustix::fs::OFlags;
-
-use crate::{ContentSource, DataRange, Error, FileContent, Result};
+use crate::{DataRange, Error, FileContent, OpenContent, Result};
 
 /// A file's content, open.
 #[derive(Debug)]
 pub(super) struct Source<'a> {
     content: &'a FileContent,
-    file: Handle<'a>,
-}
-
-#[derive(Debug)]
-enum Handle<'a> {
-    Own(File),
-    Shared(&'a File),
-}
-
-/// The name of a source, for messages.
-fn path_of(content: &FileContent) -> &Path {
-    match &content.source {
-        ContentSource::Path { path, .. } => path,
-        ContentSource::Shared { member, .. } => member,
-    }
+    open: OpenContent<'a>,
 }
 
 impl<'a> Source<'a> {
     /// Opens the source of `content`.
     ///
     /// # Errors
-    /// `Source` if it cannot be opened, `BadSource` if it is another file by
-    /// now or has another size.
+    /// Those of [`FileContent::open`].
     pub(super) fn open(content: &'a FileContent) -> Result<Self> {
-        let file = match &content.source {
-            ContentSource::Shared { file, .. } => Handle::Shared(file),
-            ContentSource::Path { path, identity } => {
-                Handle::Own(open_same(path, *identity, content.size_bytes)?)
-            }
-        };
-        Ok(Self { content, file })
+        let open = content.open()?;
+        Ok(Self { content, open })
     }
 
-    /// The open file.
-    pub(super) fn file(&self) -> &File {
-        match &self.file {
-            Handle::Own(file) => file,
-            Handle::Shared(file) => file,
-        }
+    /// The open file; only to be used with explicit offsets.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.open.as_fd()
     }
 
     /// Fills `buf` with the content from `offset` on: data where there is some,
@@ -67,9 +39,7 @@ impl<'a> Source<'a> {
             let (gap, behind) = split(rest, piece.offset - done);
             gap.fill(0);
             let (data, behind) = split(behind, piece.len);
-            self.file()
-                .read_exact_at(data, piece.source_offset)
-                .map_err(|error| self.failed(error))?;
+            self.open.read_exact_at(data, piece.source_offset)?;
             done = piece.offset + piece.len;
             rest = behind;
         }
@@ -99,53 +69,15 @@ impl<'a> Source<'a> {
             })
     }
 
-    /// The error of a read that failed or came to an early end.
-    pub(super) fn failed(&self, error: io::Error) -> Error {
-        let path = path_of(self.content).to_owned();
-        if error.kind() == io::ErrorKind::UnexpectedEof {
-            let why = "it has become shorter while it was copied".into();
-            Error::BadSource { path, why }
-        } else {
-            Error::Source {
-                path,
-                source: error,
-            }
-        }
+    /// The error for a source that the system could not move.
+    pub(super) fn failed(&self, error: std::io::Error) -> Error {
+        self.open.failed(error)
     }
 }
 
 fn split(buf: &mut [u8], at: u64) -> (&mut [u8], &mut [u8]) {
     let at = usize::try_from(at).map_or(buf.len(), |at| at.min(buf.len()));
     buf.split_at_mut(at)
-}
-
-/// Opens a file that must be the one that was looked at. O_NONBLOCK, should it
-/// be a FIFO by now.
-fn open_same(path: &Path, identity: (u64, u64), size_bytes: u64) -> Result<File> {
-    let failed = |source| Error::Source {
-        path: path.to_owned(),
-        source,
-    };
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = File::options()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)
-        .map_err(failed)?;
-    let found = file.metadata().map_err(failed)?;
-    let why = if (found.dev(), found.ino()) != identity {
-        "it has been replaced by another file"
-    } else if found.len() < size_bytes {
-        "it has become shorter while it was copied"
-    } else if found.len() > size_bytes {
-        "it has become longer while it was copied"
-    } else {
-        return Ok(file);
-    };
-    Err(Error::BadSource {
-        path: path.to_owned(),
-        why: why.into(),
-    })
 }
 
 /// All of a small file.

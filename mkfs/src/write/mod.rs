@@ -1,7 +1,8 @@
 //! Brings a plan to a device.
 //!
 //! ```text
-//!  1  discard, destroy old signatures            flush
+//!  1  destroy old signatures                     flush
+//!     discard, destroy what reappeared           flush
 //!  2  backups, descriptors, bitmaps, zeroed tables, special files: rising
 //!  3  inodes in use; directories and content     flush
 //!  4  the primary superblock                     flush
@@ -60,14 +61,17 @@ impl Plan<'_> {
             )));
         }
         let writing = &self.request.writing;
-        let is_known_zero = || writing.prezeroed || device.is_hole(0, device.size_bytes());
+        let is_known_zero = || writing.prezeroed || device.is_hole(0, len);
         let mut zeros_are_there = is_known_zero();
-        if writing.discard && !zeros_are_there {
-            signatures::discard(device, progress);
-            zeros_are_there = is_known_zero();
-        }
         let mut writer = Writer::new(device, zeros_are_there);
         signatures::destroy(device, self.superblock, &mut writer)?;
+        if writing.discard && !zeros_are_there {
+            signatures::discard(device, len, progress);
+            zeros_are_there = is_known_zero();
+            writer.zeros_are_there = zeros_are_there;
+            // What was discarded may read as anything.
+            signatures::destroy(device, self.superblock, &mut writer)?;
+        }
         // Without checksums the kernel takes no part: all is zeroed, but, as mke2fs
         // has it, only marked so if it was asked for.
         let tables_are_zero = zeros_are_there || !writing.lazy_itable_init;

@@ -15,12 +15,15 @@ const BSD_LABEL_MAGIC: [[u8; 4]; 2] = [[0x57, 0x45, 0x56, 0x82], [0x82, 0x56, 0x
 const BSD_LABEL_OFFSET_BYTES: u64 = 64;
 /// The boot block: everything before the primary superblock.
 const BOOT_BYTES: u64 = 1024;
+/// What a device writes whole, at least.
+const SECTOR_BYTES: u64 = 512;
 /// A device is discarded in pieces of this size, so that progress can be told.
 const DISCARDED_BYTES: u64 = 2 << 30;
 
-/// Discards the whole device. One that cannot is as it was: nothing depends on it.
-pub(super) fn discard(device: &dyn BlockDevice, progress: &dyn Progress) {
-    let size = device.size_bytes();
+/// Discards the first `size` bytes. A device that cannot is as it was: nothing
+/// depends on it. The signatures must be gone before, durably: a power cut may leave
+/// any part of the range discarded.
+pub(super) fn discard(device: &dyn BlockDevice, size: u64, progress: &dyn Progress) {
     progress.begin(Stage::Discarding, size);
     let mut done = 0;
     while done < size {
@@ -44,6 +47,10 @@ pub(super) fn destroy(
     if writer.zeros_are_there {
         return Ok(());
     }
+    // The sector with the magic number alone, first: a power cut in the middle of more
+    // could leave a superblock whose file system is half gone.
+    writer.put_zeros(BOOT_BYTES, SECTOR_BYTES)?;
+    device.flush()?;
     let block_bytes = u64::from(superblock.block_bytes);
     let len = superblock.blocks_count.saturating_mul(block_bytes);
     let start = if has_bsd_label(device)? {

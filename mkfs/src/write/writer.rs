@@ -82,6 +82,9 @@ impl<'d> Writer<'d> {
         };
         if !bytes.is_empty() {
             self.device.write_at(bytes, offset)?;
+            if bytes.len() >= LARGE_BYTES_MIN {
+                self.device.start_writeback(offset, bytes.len() as u64);
+            }
             self.bytes_written += bytes.len() as u64;
         }
         Ok(())

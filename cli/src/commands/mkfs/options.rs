@@ -123,7 +123,12 @@ pub(crate) struct MkfsArgs {
     #[arg(long)]
     clamp_mtime: bool,
     /// Without SIZE: leave so much of what is used free
-    #[arg(long, value_name = "PERCENT", default_value_t = 0)]
+    #[arg(
+        long,
+        value_name = "PERCENT",
+        default_value_t = 0,
+        allow_hyphen_values = true
+    )]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=100_000))]
     pub(super) headroom: u32,
     /// Threads that copy files; the result is the same

@@ -172,6 +172,18 @@ impl Host {
     /// Places a tree and writes it with its inodes: what e2fsck has to mend after
     /// that are bitmaps and counts.
     pub(super) fn put(&self, tree: &Tree, threads: usize) -> Result<()> {
+        let last = self.put_into(tree, threads, || self.device())?;
+        self.mark_tables_used(last);
+        Ok(())
+    }
+
+    /// Places a tree and writes it to the device that is opened then; the last inode.
+    pub(super) fn put_into(
+        &self,
+        tree: &Tree,
+        threads: usize,
+        open: impl FnOnce() -> Arc<dyn BlockDevice>,
+    ) -> Result<InodeNumber> {
         let mut space = self.space();
         let first = InodeNumber(self.superblock.first_inode + 1);
         let mut population =
@@ -183,7 +195,7 @@ impl Host {
             .map(|group| group.inode_table.0)
             .collect();
         drop(volume);
-        let device = self.device();
+        let device = open();
         population.write_blocks(&*device, &writing(threads), &())?;
         let per_group = self.superblock.inodes_per_group;
         for inode in population.inodes() {
@@ -193,9 +205,7 @@ impl Host {
             let at = table * u64::from(self.superblock.block_bytes) + index * bytes.len() as u64;
             device.write_at(&bytes, at)?;
         }
-        drop(device);
-        self.mark_tables_used(population.last_inode());
-        Ok(())
+        Ok(population.last_inode())
     }
 
     /// Tells e2fsck to look at all inodes, which is the groups' business.

@@ -3,16 +3,15 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
-use std::io::{Read, Seek};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::SeekFrom;
 
 use super::host::{Host, run};
 use crate::populate::numbering::file_type;
-use crate::{ContentSource, FileContent, NodeId, NodeKind, Tree};
+use crate::{ContentSource, DataRange, FileContent, NodeId, NodeKind, Tree};
 
 /// A mount, undone at the end.
 pub(super) struct Mount(PathBuf);
@@ -147,7 +146,7 @@ impl View<'_> {
                     matches!(child.kind, NodeKind::Directory(_))
                 });
                 let links = 2 + directories.count() as u64 + self.own_lost_and_found(id);
-                if links < 65_000 { links } else { 1 }
+                if links <= 65_000 { links } else { 1 }
             }
             _ => self.names[id.0 as usize],
         };
@@ -203,46 +202,52 @@ impl View<'_> {
 }
 
 fn compare_content(path: &Path, content: &FileContent, host: &Host) {
-    let ContentSource::Path { path: source, .. } = &content.source else {
-        panic!("a file of its own");
-    };
-    let (mut found, mut expected) = (
-        File::open(path).expect("a file"),
-        File::open(source).expect("a source"),
-    );
+    let found = File::open(path).expect("a file");
     assert_eq!(
         found.metadata().expect("metadata").len(),
         content.size_bytes
     );
     compare_map(path, &found, content, host);
     if content.size_bytes > 1 << 30 {
-        compare_data(path, &found, &expected, content);
+        compare_data(path, &found, content);
         return;
     }
-    found.rewind().expect("a file");
-    let (mut a, mut b) = (vec![0; 1 << 20], vec![0; 1 << 20]);
-    loop {
-        let len = found.read(&mut a).expect("content");
-        expected.read_exact(&mut b[..len]).expect("content");
-        let differs = a[..len].iter().zip(&b[..len]).position(|(a, b)| a != b);
-        assert_eq!(differs, None, "{path:?}");
-        if len == 0 {
-            return;
-        }
+    let len = usize::try_from(content.size_bytes).expect("a length");
+    let mut expected = vec![0; len];
+    for range in &content.data {
+        let at = usize::try_from(range.offset).expect("an offset");
+        let data = source_data(content, range);
+        expected[at..at + data.len()].copy_from_slice(&data);
     }
+    let found = std::fs::read(path).expect("content");
+    assert_eq!(found.len(), len, "{path:?}");
+    let differs = found.iter().zip(&expected).position(|(a, b)| a != b);
+    assert_eq!(differs, None, "{path:?}");
+}
+
+/// What the source holds for a range.
+fn source_data(content: &FileContent, range: &DataRange) -> Vec<u8> {
+    let mut data = vec![0; usize::try_from(range.len).expect("a length")];
+    match &content.source {
+        ContentSource::Path { path, .. } => {
+            let file = File::open(path).expect("a source");
+            file.read_exact_at(&mut data, range.source_offset)
+        }
+        ContentSource::Shared { file, .. } => file.read_exact_at(&mut data, range.source_offset),
+    }
+    .expect("content");
+    data
 }
 
 /// The data only, of files that are holes for the most part.
-fn compare_data(path: &Path, found: &File, expected: &File, content: &FileContent) {
-    use std::os::unix::fs::FileExt;
+fn compare_data(path: &Path, found: &File, content: &FileContent) {
     for range in &content.data {
-        let len = usize::try_from(range.len).expect("a length");
-        let (mut a, mut b) = (vec![0; len], vec![0; len]);
-        found.read_exact_at(&mut a, range.offset).expect("content");
-        expected
-            .read_exact_at(&mut b, range.offset)
+        let expected = source_data(content, range);
+        let mut data = vec![0; expected.len()];
+        found
+            .read_exact_at(&mut data, range.offset)
             .expect("content");
-        assert!(a == b, "{path:?} differs at {}", range.offset);
+        assert!(data == expected, "{path:?} differs at {}", range.offset);
     }
 }
 

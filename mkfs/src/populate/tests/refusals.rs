@@ -73,6 +73,24 @@ fn limits_are_refused_by_name() {
 }
 
 #[test]
+fn more_links_than_the_format_counts_are_refused() {
+    let directories = |_: &Sources| {
+        let names = (0..64_999).map(|number| (format!("{number}").into_bytes(), directory(vec![])));
+        let many = Item::Directory(names.collect(), super::trees::attributes(0o755));
+        directory(vec![("many", many)])
+    };
+    assert_refused("-t ext2", &["/many", "64999", "dir_nlink"], directories);
+    let names = |_: &Sources| {
+        let names = (0..65_001).map(|number| {
+            let item = Item::Named("one", Box::new(other(NodeKind::Fifo)));
+            (format!("{number}").into_bytes(), item)
+        });
+        Item::Directory(names.collect(), super::trees::attributes(0o755))
+    };
+    assert_refused("-t ext4", &["/0", "65001"], names);
+}
+
+#[test]
 fn a_directory_no_hash_tree_can_hold_is_refused_by_name() {
     let names = |_: &Sources| directory(vec![("many", super::trees::many_names(60_000, 255))]);
     if let Some(error) = put("-t ext4 -b 1024", "128M", names) {

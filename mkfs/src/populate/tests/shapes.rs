@@ -120,6 +120,89 @@ fn a_file_as_large_as_a_group_lies_in_pieces() {
 }
 
 #[test]
+fn members_of_an_archive() {
+    let scratch = tempfile::tempdir().expect("a directory");
+    let archive = scratch.path().join("archive");
+    judge("-t ext4 -b 4096", "32M", |_| {
+        let members = super::trees::members(
+            &archive,
+            &[
+                (512, &[(0, 100)], 100),
+                (1024, &[(0, 2 << 20)], 2 << 20),
+                // Old archivers' sparse files: pieces at any byte, in one block too.
+                (
+                    7,
+                    &[(10, 20), (100, 1), (5000, 3000), (1_500_000, 1_200_000)],
+                    3_000_000,
+                ),
+            ],
+        );
+        let names = ["small", "large", "sparse"];
+        directory(names.into_iter().zip(members).collect())
+    });
+}
+
+#[test]
+fn names_of_equal_hash_on_both_sides_of_a_border() {
+    if !skipping::have_programs(&["mke2fs", "e2fsck", "debugfs"]) {
+        return;
+    }
+    let scratch = tempfile::tempdir().expect("a directory");
+    let host = Host::new(scratch.path(), "-t ext4 -b 1024", "32M");
+    let hasher = fs_core::encode::name_hasher(&host.superblock).expect("a hash");
+    // Among so many names some have equal hashes; leaves hold three of them.
+    let mut by_hash = std::collections::BTreeMap::new();
+    for number in 0..400_000 {
+        let name = format!("{number:a>255}").into_bytes();
+        by_hash
+            .entry(hasher.hash(&name))
+            .or_insert_with(Vec::new)
+            .push(number);
+    }
+    let equal = by_hash.into_values().filter(|names| names.len() > 1);
+    let names: Vec<u32> = equal.flatten().collect();
+    assert!(names.len() > 20, "{}", names.len());
+    let items = names.iter().map(|number| {
+        let name = format!("{number:a>255}").into_bytes();
+        (name, super::trees::other(crate::NodeKind::Fifo))
+    });
+    let names = Item::Directory(items.collect(), attributes(0o755));
+    let tree = tree(directory(vec![("names", names)]));
+    host.put(&tree, 1).expect("it fits");
+    host.check();
+    let image = host.image.to_str().expect("UTF-8");
+    let shown = super::host::run("debugfs", &["-R", "htree_dump /names", image]);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    // "Entry #3: Hash 0x1234567(1), block 4"
+    let has_mark = shown
+        .lines()
+        .filter(|line| line.starts_with("Entry #"))
+        .any(|line| {
+            line.split_once("Hash 0x").is_some_and(|(_, hash)| {
+                let digits = hash.split(|c: char| !c.is_ascii_hexdigit()).next();
+                u32::from_str_radix(digits.unwrap_or_default(), 16).is_ok_and(|hash| hash & 1 == 1)
+            })
+        });
+    assert!(has_mark, "{shown}");
+    kernel::compare(&host, &tree);
+}
+
+#[test]
+fn a_device_without_a_descriptor_gets_the_same_bytes() {
+    if !skipping::have_programs(&["mke2fs", "debugfs"]) {
+        return;
+    }
+    let scratch = tempfile::tempdir().expect("a directory");
+    let tree = tree(super::trees::everything(&Sources::new(scratch.path())));
+    let host = Host::new(scratch.path(), "-t ext4", "64M");
+    let empty = std::fs::read(&host.image).expect("the image");
+    let memory = std::sync::Arc::new(images::Memory::new(empty));
+    host.put_into(&tree, 3, || memory.clone()).expect("it fits");
+    host.put_into(&tree, 3, || host.device()).expect("it fits");
+    assert!(memory.snapshot() == std::fs::read(&host.image).expect("the image"));
+}
+
+#[test]
 fn the_number_of_threads_changes_nothing() {
     if !skipping::have_programs(&["mke2fs", "e2fsck", "debugfs"]) {
         return;

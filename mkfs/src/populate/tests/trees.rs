@@ -162,6 +162,37 @@ impl Sources {
     }
 }
 
+/// A file in an archive: where its data starts there, its (offset, length) ranges, its size.
+pub(super) type Member<'a> = (u64, &'a [(u64, u64)], u64);
+
+/// Files whose content is part of one archive.
+pub(super) fn members(archive: &Path, members: &[Member<'_>]) -> Vec<Item> {
+    std::fs::write(archive, pattern(77, 0, 4 << 20)).expect("an archive");
+    let file = std::sync::Arc::new(File::open(archive).expect("an archive"));
+    let member = |&(start, data, size_bytes): &Member<'_>| {
+        let mut source_offset = start;
+        let data = data.iter().map(|&(offset, len)| {
+            let range = DataRange {
+                offset,
+                len,
+                source_offset,
+            };
+            source_offset += len;
+            range
+        });
+        other(NodeKind::File(FileContent {
+            size_bytes,
+            data: data.collect(),
+            source: ContentSource::Shared {
+                file: std::sync::Arc::clone(&file),
+                archive: archive.into(),
+                member: Path::new("member").into(),
+            },
+        }))
+    };
+    members.iter().map(member).collect()
+}
+
 fn pattern(file: u32, offset: u64, len: u64) -> Vec<u8> {
     (offset..offset + len)
         .map(|at| {
