@@ -32,7 +32,7 @@ pub enum Source {
 impl Source {
     /// Makes the tree in `root`, an existing empty directory.
     pub fn make(self, root: &Path) -> Result<()> {
-        let mut rng = Rng::new(0x5007_ce);
+        let mut rng = Rng::new(0x50_07ce);
         match self {
             Self::None => return Ok(()),
             Self::Tiny => tiny(root, &mut rng)?,
