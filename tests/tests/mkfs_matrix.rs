@@ -4,7 +4,7 @@
 
 use anyhow::{Result, ensure};
 use system_tests::guards::{FuseMount, KernelMount, is_mounted};
-use system_tests::mkfs::dump::Dump;
+use system_tests::mkfs::dump::{DIFFERENCES, Dump};
 use system_tests::mkfs::options::{OPTION_SETS, OptionSet};
 use system_tests::mkfs::source::Source;
 use system_tests::mkfs::{JUDGES, Maker, Mkfs, judge};
@@ -68,6 +68,17 @@ matrix! {
     size_400k size_1m size_2m size_3m_4k size_sectors size_odd size_group_and_one
     size_group_and_60 size_511m size_512m size_short_last_group size_1g_ext2 size_10g
     size_100g size_100g_ext3 size_100g_meta_bg size_20g_1k
+}
+
+/// Each field that is left out of the comparison stands in docs/format.md.
+#[test]
+fn differences_are_documented() -> Result<()> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/format.md");
+    let text = std::fs::read_to_string(path)?;
+    for one in DIFFERENCES {
+        ensure!(text.contains(one.field), "{} ({})", one.field, one.reason);
+    }
+    Ok(())
 }
 
 fn ours_only() -> bool {

@@ -60,6 +60,8 @@ impl OptionSet {
         let ended = self.call(Maker::under_test(), &image).make()?;
         if Maker::under_test() == Maker::Mke2fs {
             judge::fill_out(&image)?;
+            scratch.sparse("image", image.metadata()?.len())?;
+            self.call(Maker::Mke2fs, &image).arg("-F").make()?;
         }
         // Into a file that is there: only then mke2fs discards first, and knows the
         // inode tables to be zeroed.
