@@ -13,6 +13,7 @@ pub mod hostile;
 pub mod manifest;
 pub mod matrix;
 pub mod measure;
+pub mod mkfs;
 pub mod patch;
 pub mod program;
 pub mod rng;

@@ -67,7 +67,7 @@ impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.status {
             Some(status) => write!(f, "{status}")?,
-            None => write!(f, "no end within {TIMEOUT:?}")?,
+            None => write!(f, "killed because it took too long")?,
         }
         let stdout: String = self.text().chars().take(2000).collect();
         write!(f, "; stderr: {:?}; stdout: {stdout:?}", self.stderr)
@@ -108,25 +108,31 @@ pub fn extmap_limited<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Res
     run("prlimit".as_ref(), all, TIMEOUT)
 }
 
-/// Runs any program, killed after `limit`.
+/// Runs any program with an empty standard input, killed after `limit`.
 pub fn run<S: AsRef<OsStr>>(
     program: &OsStr,
     args: impl IntoIterator<Item = S>,
     limit: Duration,
 ) -> Result<Ended> {
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null());
+    finish(command, limit)
+}
+
+/// Runs a command to its end, killed after `limit`. Its standard input is the
+/// caller's to choose.
+pub fn finish(mut command: Command, limit: Duration) -> Result<Ended> {
     let out = tempfile::tempfile()?;
     let err = tempfile::tempfile()?;
     // Files, not pipes: a server that goes to the background may keep its
     // standard error, and waiting for the end of a pipe would wait for it.
-    let child = Command::new(program)
-        .args(args)
+    let child = command
         .env("PATH", crate::tool::path())
         .env("LC_ALL", "C")
-        .stdin(Stdio::null())
         .stdout(out.try_clone()?)
         .stderr(err.try_clone()?)
         .spawn()
-        .with_context(|| Path::new(program).display().to_string())?;
+        .with_context(|| Path::new(command.get_program()).display().to_string())?;
     let mut child = ChildGuard(child);
     let mut status = None;
     wait_until(limit, || {
