@@ -15,8 +15,6 @@ pub struct Foundation<'r> {
 }
 
 const COMPAT: CompatFeatures = CompatFeatures::HAS_JOURNAL
-    .union(CompatFeatures::DIR_PREALLOC)
-    .union(CompatFeatures::IMAGIC_INODES)
     .union(CompatFeatures::EXT_ATTR)
     .union(CompatFeatures::RESIZE_INODE)
     .union(CompatFeatures::DIR_INDEX)
@@ -33,9 +31,7 @@ const INCOMPAT: IncompatFeatures = IncompatFeatures::FILETYPE
     .union(IncompatFeatures::EA_INODE)
     .union(IncompatFeatures::CSUM_SEED)
     .union(IncompatFeatures::LARGEDIR)
-    .union(IncompatFeatures::INLINE_DATA)
-    .union(IncompatFeatures::ENCRYPT)
-    .union(IncompatFeatures::CASEFOLD);
+    .union(IncompatFeatures::INLINE_DATA);
 const RO_COMPAT: RoCompatFeatures = RoCompatFeatures::SPARSE_SUPER
     .union(RoCompatFeatures::LARGE_FILE)
     .union(RoCompatFeatures::HUGE_FILE)
@@ -43,9 +39,7 @@ const RO_COMPAT: RoCompatFeatures = RoCompatFeatures::SPARSE_SUPER
     .union(RoCompatFeatures::DIR_NLINK)
     .union(RoCompatFeatures::EXTRA_ISIZE)
     .union(RoCompatFeatures::METADATA_CSUM)
-    .union(RoCompatFeatures::SHARED_BLOCKS)
-    .union(RoCompatFeatures::PROJECT)
-    .union(RoCompatFeatures::VERITY);
+    .union(RoCompatFeatures::SHARED_BLOCKS);
 
 impl<'r> Foundation<'r> {
     /// Checks the request: every feature is one this crate makes, and the superblock

@@ -29,10 +29,6 @@ pub(crate) struct Counts {
 const STATE_CLEAN: u16 = 1;
 /// `s_jnl_backup_type`: `s_jnl_blocks` holds `i_block` and the size.
 const JOURNAL_BACKUP_BLOCKS: u8 = 1;
-/// `s_encrypt_algos`: AES-256-XTS for content, AES-256-CTS for names.
-const ENCRYPTION_ALGORITHMS: [u8; 4] = [1, 4, 0, 0];
-/// `s_encoding`: UTF-8 of Unicode 12.1.
-const ENCODING_UTF8_12_1: u16 = 1;
 /// Files of this size and more need large_file.
 const LARGE_FILE_BYTES_MIN: u64 = 1 << 31;
 
@@ -114,20 +110,6 @@ fn set_policy(raw: &mut RawSuperblock, geometry: &Geometry) {
     raw.s_def_hash_version = geometry.hash_version;
     raw.s_flags = geometry.superblock_flags.into();
     raw.s_mmp_interval = geometry.mmp_interval_seconds.into();
-    if geometry
-        .features
-        .incompat
-        .contains(IncompatFeatures::ENCRYPT)
-    {
-        raw.s_encrypt_algos = ENCRYPTION_ALGORITHMS;
-    }
-    if geometry
-        .features
-        .incompat
-        .contains(IncompatFeatures::CASEFOLD)
-    {
-        raw.s_encoding = ENCODING_UTF8_12_1.into();
-    }
     if geometry.journal.is_some() {
         raw.s_journal_inum = InodeNumber::JOURNAL.0.into();
         raw.s_jnl_backup_type = JOURNAL_BACKUP_BLOCKS;

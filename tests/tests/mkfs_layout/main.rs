@@ -128,8 +128,7 @@ cases! {
     orphan_file_no_extents: 64 * MIB, "-O orphan_file,^extents,^64bit";
     mmp: 64 * MIB, "-O mmp -E mmp_update_interval=7", is_mountable = false;
     inline_data_128: 64 * MIB, "-b 1024 -O ^extra_isize -I 256";
-    many_features: 64 * MIB, "-O ea_inode,large_dir,encrypt,project,verity,stable_inodes", is_mountable = false;
-    casefold: 64 * MIB, "-O casefold", is_mountable = false;
+    many_features: 64 * MIB, "-O ea_inode,large_dir,fast_commit,orphan_file,metadata_csum_seed,stable_inodes";
     no_filetype: 64 * MIB, "-t ext2 -O ^filetype,^dir_index";
     large_file_from_resize: 2 * GIB, "-b 4096 -O ^large_file";
     bad_blocks: 64 * MIB, "-b 1024", bad_blocks = (20_000..24_000).step_by(2).collect();
