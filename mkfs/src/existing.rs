@@ -94,6 +94,7 @@ const SIGNATURES: &[Signature] = &[
     at(0x418, b"\x5A\x4D", "a Minix file system"),
     at(0, b"\x45\x3D\xCD\x28", "a cramfs file system"),
     at(0, b"-rom1fs-", "a romfs file system"),
+    at(0, b"\xCE\xFA\xAD\x1B", "a BFS (UnixWare) file system"),
     at(0x255C, b"\x19\x01\x54\x19", "a UFS file system"),
     at(0x1_055C, b"\x19\x01\x54\x19", "a UFS file system"),
     at(0, b"LUKS\xBA\xBE", "a LUKS encrypted volume"),

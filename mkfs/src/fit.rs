@@ -13,6 +13,8 @@ const TOLERANCE_DIVISOR: u64 = 4096;
 const EXACT_BYTES: u64 = 32 << 10;
 /// Where the search for a size that is large enough starts.
 const SMALLEST_BYTES: u64 = 128 << 10;
+/// How often the number of inodes is raised because it was rounded down.
+const ROUNDINGS_MAX: u32 = 64;
 /// No ext4 file system is larger.
 const LARGEST_BYTES: u64 = 1 << 60;
 
@@ -58,6 +60,7 @@ pub fn fitted(options: &Options, target: &Target, tree: &Tree) -> Result<Request
         target,
         tree,
         headroom_percent: 0,
+        inodes_wanted: None,
     })
     .smallest()
     {
@@ -84,6 +87,7 @@ pub fn smallest(
     headroom_percent: u32,
 ) -> Result<Request> {
     let mut options = options.clone();
+    let mut inodes_wanted = None;
     if options.inodes.is_none() && options.bytes_per_inode.is_none() {
         // Attributes may need inodes of their own: ask a plan that has plenty.
         let nodes = u64::try_from(tree.nodes.len()).unwrap_or(u64::MAX);
@@ -93,15 +97,18 @@ pub fn smallest(
             target,
             tree,
             headroom_percent: 0,
+            inodes_wanted,
         };
         let used = u64::from(search.enough()?.usage.inodes);
-        options.inodes = Some(used.saturating_add(share(used, headroom_percent)));
+        inodes_wanted = Some(used.saturating_add(share(used, headroom_percent)));
+        options.inodes = inodes_wanted;
     }
     let search = Search {
         options: &options,
         target,
         tree,
         headroom_percent,
+        inodes_wanted,
     };
     search.smallest()
 }
@@ -126,6 +133,8 @@ struct Search<'s> {
     target: &'s Target,
     tree: &'s Tree,
     headroom_percent: u32,
+    /// Inodes there must be, if nobody asked for a number.
+    inodes_wanted: Option<u64>,
 }
 
 impl Search<'_> {
@@ -203,11 +212,36 @@ impl Search<'_> {
             size_bytes,
             ..*self.target
         };
-        let request = self.options.resolve(&target)?;
+        let request = self.resolve(&target)?;
         let usage = usage(&request, self.tree)?;
         let used = request.geometry.blocks.saturating_sub(usage.free_blocks);
         let is_enough = usage.free_blocks >= share(used, self.headroom_percent);
         Ok(is_enough.then_some((request, usage)))
+    }
+
+    /// Settles the numbers, with at least as many inodes as are wanted: `-N` alone
+    /// is rounded down to whole blocks of a group's table.
+    fn resolve(&self, target: &Target) -> Result<Request> {
+        let mut request = self.options.resolve(target)?;
+        let (Some(wanted), Some(mut asked)) = (self.inodes_wanted, self.options.inodes) else {
+            return Ok(request);
+        };
+        for _ in 0..ROUNDINGS_MAX {
+            let geometry = &request.geometry;
+            let there = u64::from(geometry.inodes_per_group) * u64::from(geometry.groups);
+            if there >= wanted {
+                break;
+            }
+            let in_block = geometry.block_bytes / u32::from(geometry.inode_bytes).max(1);
+            let rounding = u64::from(in_block.max(8)) * u64::from(geometry.groups);
+            asked = asked.saturating_add((wanted - there).min(rounding).max(1));
+            let options = Options {
+                inodes: Some(asked),
+                ..self.options.clone()
+            };
+            request = options.resolve(target)?;
+        }
+        Ok(request)
     }
 
     /// Bytes that are free beyond the headroom.

@@ -14,9 +14,8 @@ pub struct ScanOptions {
     /// Modification time of directories the source needs but does not describe
     /// (an archive may leave out parents): normally the file system's own time.
     pub undescribed_mtime: Timestamp,
-    /// Leaves `accessed` and `changed` of a scanned directory unknown: they are
-    /// the history of the host, not of the files. An archive states them or not;
-    /// it is the same archive everywhere.
+    /// Leaves `accessed` and `changed` unknown: they are the history of a host, not
+    /// of the files.
     pub reproducible: bool,
     /// `st_dev` and `st_ino` of the file the image is written to. A tree that
     /// contains it is refused.
@@ -30,6 +29,9 @@ impl ScanOptions {
     pub(super) fn apply(&self, mut attributes: Attributes) -> Attributes {
         if let Some((uid, gid)) = self.owner {
             (attributes.uid, attributes.gid) = (uid, gid);
+        }
+        if self.reproducible {
+            (attributes.accessed, attributes.changed) = (None, None);
         }
         if let Some(latest) = self.clamp_mtime {
             attributes.modified = attributes.modified.min(latest);

@@ -50,16 +50,16 @@ pub(crate) struct MkfsArgs {
     #[arg(short = 'F', action = clap::ArgAction::Count)]
     pub(super) force: u8,
     /// Blocks in a group
-    #[arg(short = 'g', value_name = "BLOCKS")]
+    #[arg(short = 'g', value_name = "BLOCKS", allow_hyphen_values = true)]
     blocks_per_group: Option<u32>,
     /// Groups in a flex group
-    #[arg(short = 'G', value_name = "GROUPS")]
+    #[arg(short = 'G', value_name = "GROUPS", allow_hyphen_values = true)]
     groups_per_flex: Option<u32>,
     /// Inode size in bytes
-    #[arg(short = 'I', value_name = "BYTES")]
+    #[arg(short = 'I', value_name = "BYTES", allow_hyphen_values = true)]
     inode_size: Option<u32>,
     /// One inode for so many bytes
-    #[arg(short = 'i', value_name = "BYTES")]
+    #[arg(short = 'i', value_name = "BYTES", allow_hyphen_values = true)]
     bytes_per_inode: Option<BytesPerInode>,
     /// With a journal
     #[arg(short = 'j')]
@@ -77,10 +77,10 @@ pub(crate) struct MkfsArgs {
     #[arg(short = 'M', value_name = "DIR")]
     last_mounted: Option<OsString>,
     /// Blocks reserved for root, 0 to 50 percent
-    #[arg(short = 'm', value_name = "PERCENT")]
+    #[arg(short = 'm', value_name = "PERCENT", allow_hyphen_values = true)]
     reserved_percent: Option<ReservedPercent>,
     /// Number of inodes
-    #[arg(short = 'N', value_name = "COUNT")]
+    #[arg(short = 'N', value_name = "COUNT", allow_hyphen_values = true)]
     inodes: Option<u64>,
     /// Only say what would be done
     #[arg(short = 'n')]
@@ -95,7 +95,7 @@ pub(crate) struct MkfsArgs {
     #[arg(short = 'q')]
     pub(super) quiet: bool,
     /// Revision of the format, 0 or 1
-    #[arg(short = 'r', value_name = "REVISION")]
+    #[arg(short = 'r', value_name = "REVISION", allow_hyphen_values = true)]
     revision: Option<u32>,
     /// ext2, ext3 or ext4
     #[arg(short = 't', value_name = "TYPE")]
