@@ -93,8 +93,10 @@ pub(crate) fn run(mut args: Vec<OsString>) -> ExitCode {
 }
 
 fn run_command(command: Command, args: &[OsString], role: mount::Role) -> CommandResult {
-    if !matches!(command, Command::Mount(_)) {
-        mount::start_logging("warn");
+    match &command {
+        Command::Mount(_) => {}
+        Command::Mkfs(args) if args.is_quiet() => mount::start_logging("error"),
+        _ => mount::start_logging("warn"),
     }
     match command {
         Command::Info(args) => info::run(&args),

@@ -32,5 +32,5 @@ pub use open::{OpenOptions, open};
 pub use overlay::Overlay;
 pub use partition::open_partition;
 pub use recorder::{Event, Recorder, Replay, Unflushed};
-pub use usage::{Usage, usage};
+pub use usage::{Usage, backing_file, usage};
 pub use window::Window;

@@ -67,6 +67,19 @@ pub fn usage(path: &Path) -> Option<Usage> {
     }
 }
 
+/// The file beneath a loop device, or beneath the one a partition lies on.
+pub fn backing_file(path: &Path) -> Option<PathBuf> {
+    let metadata = fs::metadata(path).ok()?;
+    if !metadata.file_type().is_block_device() {
+        return None;
+    }
+    let device = format!("/sys/dev/block/{}", major_minor(metadata.rdev()));
+    let backing = ["loop/backing_file", "../loop/backing_file"]
+        .iter()
+        .find_map(|name| fs::read(Path::new(&device).join(name)).ok())?;
+    Some(without_newline(backing).into())
+}
+
 fn usage_of_device(number: u64) -> Option<Usage> {
     if let Some(on) = mount_point(number) {
         return Some(Usage::Mounted { through: None, on });

@@ -23,19 +23,18 @@ pub enum Error {
     #[error("{0}")]
     Occupied(String),
     /// The tree needs more than the device or the size asked for has.
-    #[error(
-        "the tree does not fit: it needs {needed_blocks} blocks of {block_bytes} bytes, there are {available_blocks}"
-    )]
+    #[error("{}", does_not_fit(*.needed_bytes, *.available_bytes))]
     DoesNotFit {
-        /// Blocks of a file system that would hold the tree with these options.
-        needed_blocks: u64,
-        /// Blocks there are.
-        available_blocks: u64,
-        /// Bytes in a block.
-        block_bytes: u32,
+        /// Bytes of a file system that would hold the tree with these options, where
+        /// that is known.
+        needed_bytes: Option<u64>,
+        /// Bytes there are.
+        available_bytes: u64,
     },
     /// More files than the file system has inodes.
-    #[error("the tree does not fit: it needs {needed} inodes, there are {available}")]
+    #[error(
+        "the tree does not fit: it needs {needed} inodes, there are {available}: ask for more (-N, -i)"
+    )]
     TooFewInodes {
         /// Inodes needed, reserved ones included.
         needed: u64,
@@ -64,4 +63,26 @@ pub enum Error {
     /// The format refused what was planned: a fault of this crate.
     #[error("{0}")]
     Format(#[from] fs_core::Error),
+}
+
+fn does_not_fit(needed_bytes: Option<u64>, available_bytes: u64) -> String {
+    match needed_bytes {
+        Some(needed) => {
+            format!("the tree does not fit: it needs {needed} bytes, there are {available_bytes}")
+        }
+        None => format!("the tree does not fit into {available_bytes} bytes"),
+    }
+}
+
+impl Error {
+    /// Says how large the file system is into which something did not fit.
+    pub(crate) fn with_available_bytes(self, bytes: u64) -> Self {
+        match self {
+            Self::DoesNotFit { needed_bytes, .. } => Self::DoesNotFit {
+                needed_bytes,
+                available_bytes: bytes,
+            },
+            other => other,
+        }
+    }
 }

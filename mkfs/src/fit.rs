@@ -13,8 +13,12 @@ const TOLERANCE_DIVISOR: u64 = 4096;
 const EXACT_BYTES: u64 = 32 << 10;
 /// Where the search for a size that is large enough starts.
 const SMALLEST_BYTES: u64 = 128 << 10;
+/// The default block size of all but small file systems.
+const LARGER_BLOCK_BYTES: u32 = 4096;
 /// How often the number of inodes is raised because it was rounded down.
 const ROUNDINGS_MAX: u32 = 64;
+/// Sizes at which mke2fs's defaults (block size, bytes per inode) change.
+const DEFAULTS_CHANGE_BYTES: [u64; 4] = [3 << 20, 512 << 20, 4 << 40, 16 << 40];
 /// No ext4 file system is larger.
 const LARGEST_BYTES: u64 = 1 << 60;
 
@@ -38,7 +42,8 @@ fn usage(request: &Request, tree: &Tree) -> Result<Usage> {
 ///
 /// # Errors
 /// What [`Options::resolve`] and [`Plan::new`] refuse; for a tree that does not fit,
-/// [`Error::DoesNotFit`] with the size it needs.
+/// [`Error::DoesNotFit`] with the size it needs, or [`Error::TooFewInodes`] if that is
+/// all it needs.
 pub fn fitted(options: &Options, target: &Target, tree: &Tree) -> Result<Request> {
     let request = options.resolve(target)?;
     let refused = match usage(&request, tree) {
@@ -46,31 +51,41 @@ pub fn fitted(options: &Options, target: &Target, tree: &Tree) -> Result<Request
         Err(error @ (Error::DoesNotFit { .. } | Error::TooFewInodes { .. })) => error,
         Err(error) => return Err(error),
     };
-    if matches!(refused, Error::TooFewInodes { .. }) && options.inodes.is_some() {
-        return Err(refused);
-    }
-    // With the same number of bytes in a block, so that the two sizes compare.
-    let block_bytes = request.geometry.block_bytes;
-    let options = Options {
-        block_size: Some(BlockSize::Exactly(block_bytes)),
-        ..options.clone()
-    };
-    match (Search {
-        options: &options,
+    let search = Search {
+        options,
         target,
         tree,
         headroom_percent: 0,
         inodes_wanted: None,
-    })
-    .smallest()
-    {
+    };
+    if let Error::TooFewInodes { needed, .. } = refused {
+        let more = Options {
+            inodes: Some(needed),
+            ..options.clone()
+        };
+        let search = Search {
+            options: &more,
+            inodes_wanted: Some(needed),
+            ..search
+        };
+        if options.inodes.is_some() || matches!(search.try_size(target.size_bytes), Ok(Some(_))) {
+            return Err(refused);
+        }
+    }
+    let enough = search.enough_above(target.size_bytes, target.size_bytes);
+    match enough.and_then(|enough| search.smaller_than(enough)) {
         Ok(enough) => Err(Error::DoesNotFit {
-            needed_blocks: enough.geometry.blocks,
-            available_blocks: request.geometry.blocks,
-            block_bytes,
+            needed_bytes: Some(bytes_of(&enough)),
+            available_bytes: bytes_of(&request),
         }),
         Err(_) => Err(refused),
     }
+}
+
+/// The size of a file system.
+fn bytes_of(request: &Request) -> u64 {
+    let geometry = &request.geometry;
+    geometry.blocks.saturating_mul(geometry.block_bytes.into())
 }
 
 /// The smallest file system that holds `tree` and leaves `headroom_percent` of
@@ -81,6 +96,25 @@ pub fn fitted(options: &Options, target: &Target, tree: &Tree) -> Result<Request
 /// # Errors
 /// What [`Options::resolve`] and [`Plan::new`] refuse whatever the size.
 pub fn smallest(
+    options: &Options,
+    target: &Target,
+    tree: &Tree,
+    headroom_percent: u32,
+) -> Result<Request> {
+    let refused = match smallest_as_asked(options, target, tree, headroom_percent) {
+        Err(error @ Error::BadSource { .. }) if options.block_size.is_none() => error,
+        made => return made,
+    };
+    // Small file systems have blocks of 1 KiB by default, too small for some attributes
+    // and symbolic links.
+    let options = Options {
+        block_size: Some(BlockSize::Exactly(LARGER_BLOCK_BYTES)),
+        ..options.clone()
+    };
+    smallest_as_asked(&options, target, tree, headroom_percent).map_err(|_| refused)
+}
+
+fn smallest_as_asked(
     options: &Options,
     target: &Target,
     tree: &Tree,
@@ -110,7 +144,18 @@ pub fn smallest(
         headroom_percent,
         inodes_wanted,
     };
-    search.smallest()
+    search.smaller_than(search.enough()?)
+}
+
+/// The size that is tried after this one. Where the defaults change a tree may fit
+/// below and no longer above: the last size below is never left out.
+fn next_size(bytes: u64) -> u64 {
+    let next = bytes.saturating_add(bytes / 2);
+    DEFAULTS_CHANGE_BYTES
+        .iter()
+        .map(|change| change - EXACT_BYTES)
+        .find(|last| bytes < *last && *last < next)
+        .unwrap_or(next)
 }
 
 fn share(of: u64, percent: u32) -> u64 {
@@ -138,8 +183,8 @@ struct Search<'s> {
 }
 
 impl Search<'_> {
-    fn smallest(&self) -> Result<Request> {
-        let mut enough = self.enough()?;
+    /// Narrows a size that is enough down to the smallest above the one that is not.
+    fn smaller_than(&self, mut enough: Enough) -> Result<Request> {
         // What is free at the end can mostly be left out: try that first, then halve.
         let mut guess = enough.bytes.saturating_sub(self.spare_bytes(&enough));
         loop {
@@ -168,10 +213,15 @@ impl Search<'_> {
         }
     }
 
-    /// Raises the size by half until the tree fits.
+    /// A size in which the tree fits.
     fn enough(&self) -> Result<Enough> {
-        let mut too_small = 0;
-        let mut bytes = self.tree.content_bytes().max(SMALLEST_BYTES);
+        let content_bytes = self.tree.content_bytes();
+        self.enough_above(0, content_bytes.max(SMALLEST_BYTES))
+    }
+
+    /// Raises the size by half, from `bytes` on, until the tree fits. `too_small` is
+    /// known to be too small.
+    fn enough_above(&self, mut too_small: u64, mut bytes: u64) -> Result<Enough> {
         let mut first_refusal = None;
         while bytes < LARGEST_BYTES {
             match self.plan_size(bytes) {
@@ -190,7 +240,7 @@ impl Search<'_> {
                 Err(error) => return Err(error),
             }
             too_small = bytes;
-            bytes = bytes.saturating_add(bytes / 2);
+            bytes = next_size(bytes);
         }
         Err(first_refusal.unwrap_or_else(|| {
             let why = "the tree does not fit into a file system of any size";

@@ -36,6 +36,12 @@ impl<'t> Plan<'t> {
     /// `DoesNotFit` and `TooFewInodes` if the tree needs more than there is, `Size` if
     /// the groups have no room for their own tables.
     pub fn new(foundation: &'t Foundation<'_>, tree: &'t Tree) -> Result<Self> {
+        let superblock = &foundation.superblock;
+        let bytes = offset_bytes(superblock, FsBlock(superblock.blocks_count));
+        Self::place(foundation, tree).map_err(|error| error.with_available_bytes(bytes))
+    }
+
+    fn place(foundation: &'t Foundation<'_>, tree: &'t Tree) -> Result<Self> {
         let (request, superblock) = (foundation.request, &foundation.superblock);
         let first_block = u64::from(superblock.first_data_block);
         let mut space = Space::new(first_block..superblock.blocks_count);

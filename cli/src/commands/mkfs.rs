@@ -16,13 +16,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, bail};
-use mkfs::options::Size;
+use images::BlockDevice;
+use mkfs::options::{Options, Size};
 use mkfs::{Foundation, Plan, Report, Request, Tree};
 
 pub(crate) use self::options::MkfsArgs;
 use self::options::Moment;
 use self::progress::Bar;
-use self::target::{Access, Target};
+use self::target::{Access, Existing, NewFile, Target};
 use crate::failure::CommandResult;
 use crate::output::Output;
 
@@ -70,86 +71,117 @@ impl Made {
     }
 }
 
+/// What is to be made, and of what.
+struct Job<'a> {
+    args: &'a MkfsArgs,
+    options: Options,
+    /// The size asked for, in bytes.
+    size: Option<u64>,
+    tree: Tree,
+    bar: Bar,
+}
+
 fn make(args: &MkfsArgs) -> anyhow::Result<Made> {
     let device = args.device()?;
     let moment = Moment::now()?;
     let options = args.to_options(moment)?;
     let size = args.size_bytes(&options)?;
-    let offset_bytes = options.extended.offset.unwrap_or(0);
     let access = Access {
         force: args.force,
         direct: args.direct,
         dry_run: args.dry_run,
-        offset_bytes,
+        offset_bytes: options.extended.offset.unwrap_or(0),
     };
     let target = Target::find(device, access)?;
     let bar = Bar::new(args.quiet);
     let tree = args.tree(device, &target, moment, &bar)?;
-    let name = || device.display().to_string();
+    let job = Job {
+        args,
+        options,
+        size,
+        tree,
+        bar,
+    };
     match target {
-        Target::New(file) => {
-            let wanted = target::description(size, size.is_some(), None);
-            let mut request = match size {
-                Some(_) => mkfs::fitted(&options, &wanted, &tree),
-                None if args.source.is_some() => {
-                    mkfs::smallest(&options, &wanted, &tree, args.headroom)
-                }
-                None => bail!(
-                    "{} does not exist: say how large it is to be, as in 'extmap mkfs {} 1G'",
-                    name(),
-                    name()
-                ),
+        Target::New(file) => job.make_new(&file),
+        Target::Existing(existing) => job.make_existing(existing),
+    }
+}
+
+impl Job<'_> {
+    /// Makes a file system in a file that is as large as needed.
+    fn make_new(&self, file: &NewFile) -> anyhow::Result<Made> {
+        let wanted = target::description(self.size, self.size.is_some(), None);
+        let request = match self.size {
+            Some(_) => mkfs::fitted(&self.options, &wanted, &self.tree),
+            None if self.args.source.is_some() => {
+                mkfs::smallest(&self.options, &wanted, &self.tree, self.args.headroom)
             }
-            .with_context(name)?;
-            request.writing.prezeroed = true;
-            if args.dry_run {
-                return Ok(Made {
-                    request,
-                    report: None,
-                });
-            }
-            let bytes = size.unwrap_or(0).max(bytes_of(&request)?);
-            let created = file.create(bytes)?;
-            let report = write(&request, &tree, created.device()?, &bar).with_context(name)?;
-            created.keep();
-            Ok(Made {
+            None => return Err(file.without_size()),
+        };
+        let mut request = request.with_context(|| self.args.device_name())?;
+        if self.args.dry_run {
+            return Ok(Made {
                 request,
-                report: Some(report),
-            })
+                report: None,
+            });
         }
-        Target::Existing(mut existing) => {
-            let there = existing.device.size_bytes();
-            if let Some(size) = size.filter(|&size| size > there) {
-                if existing.is_block_device || args.force == 0 {
-                    bail!(
-                        "{} has {there} bytes, {size} were asked for: give a smaller size{}",
-                        name(),
-                        if existing.is_block_device {
-                            ""
-                        } else {
-                            ", or -F to make the file larger"
-                        }
-                    );
+        let bytes = self.size.unwrap_or(0).max(bytes_of(&request)?);
+        let created = file.create(bytes)?;
+        let device = created.device()?;
+        request.writing.prezeroed |= device.is_hole(0, device.size_bytes());
+        let report = self.write(&request, device)?;
+        created.keep();
+        Ok(Made {
+            request,
+            report: Some(report),
+        })
+    }
+
+    /// Makes a file system on what is there already.
+    fn make_existing(&self, existing: Existing) -> anyhow::Result<Made> {
+        let there = existing.device.size_bytes();
+        let more = self.size.filter(|&size| size > there);
+        if let Some(size) = more
+            && (existing.is_block_device || self.args.force == 0)
+        {
+            bail!(
+                "{} has {there} bytes, {size} were asked for: give a smaller size{}",
+                self.args.device_name(),
+                if existing.is_block_device {
+                    ""
+                } else {
+                    ", or -F to make the file larger"
                 }
-                if !args.dry_run {
-                    existing = existing.grow(size)?;
-                }
-            }
-            let described =
-                target::description(size.or(Some(there)), size.is_some(), Some(&existing));
-            let request = mkfs::fitted(&options, &described, &tree).with_context(name)?;
-            if args.dry_run {
-                return Ok(Made {
-                    request,
-                    report: None,
-                });
-            }
-            let report = write(&request, &tree, &*existing.device, &bar).with_context(name)?;
-            Ok(Made {
+            );
+        }
+        let size = self.size.or(Some(there));
+        let described = target::description(size, self.size.is_some(), Some(&existing));
+        let request = mkfs::fitted(&self.options, &described, &self.tree)
+            .with_context(|| self.args.device_name())?;
+        if self.args.dry_run {
+            return Ok(Made {
                 request,
-                report: Some(report),
-            })
+                report: None,
+            });
         }
+        let existing = match more {
+            Some(size) => existing.grow(size)?,
+            None => existing,
+        };
+        let report = self.write(&request, &*existing.device)?;
+        Ok(Made {
+            request,
+            report: Some(report),
+        })
+    }
+
+    fn write(&self, request: &Request, device: &dyn BlockDevice) -> anyhow::Result<Report> {
+        let write = || {
+            let foundation = Foundation::new(request)?;
+            Plan::new(&foundation, &self.tree)?.write(device, &self.bar)
+        };
+        write().with_context(|| self.args.device_name())
     }
 }
 
@@ -157,14 +189,4 @@ fn bytes_of(request: &Request) -> anyhow::Result<u64> {
     let geometry = &request.geometry;
     let bytes = geometry.blocks.checked_mul(geometry.block_bytes.into());
     bytes.ok_or_else(|| anyhow!("a file system of more than 2^64 bytes"))
-}
-
-fn write(
-    request: &Request,
-    tree: &Tree,
-    device: &dyn images::BlockDevice,
-    bar: &Bar,
-) -> mkfs::Result<Report> {
-    let foundation = Foundation::new(request)?;
-    Plan::new(&foundation, tree)?.write(device, bar)
 }

@@ -107,7 +107,10 @@ struct Request<'a> {
 pub(crate) fn run(args: &MountArgs, argv: &[OsString], role: Role) -> CommandResult {
     let options = MountOptions::parse(&args.options, Caller::Person).map_err(wrong_call)?;
     // The server is started with the same words, when the image is there.
-    if let Some(size) = args.create.filter(|_| role == Role::Program) {
+    if let Some(size) = args
+        .create
+        .filter(|_| role == Role::Program && args.directory.is_dir())
+    {
         if options.offset_bytes.is_some() || options.partition.is_some() {
             let sentence = "--create fills the image: leave out offset= and partition=";
             return Err(wrong_call(sentence.into()));

@@ -13,7 +13,6 @@ pub(super) struct Allocator {
     /// Where to look first: behind what was allocated last.
     goal: u64,
     cluster_blocks: u64,
-    block_bytes: u32,
 }
 
 impl Allocator {
@@ -21,7 +20,6 @@ impl Allocator {
         Self {
             goal: 0,
             cluster_blocks: rules.cluster_blocks(),
-            block_bytes: rules.superblock.block_bytes,
         }
     }
 
@@ -31,9 +29,8 @@ impl Allocator {
     /// `DoesNotFit`, its sizes left to the caller.
     pub(super) fn clusters(&mut self, space: &mut Space, clusters: u64) -> Result<Vec<Run>> {
         let does_not_fit = || Error::DoesNotFit {
-            needed_blocks: 0,
-            available_blocks: 0,
-            block_bytes: self.block_bytes,
+            needed_bytes: None,
+            available_bytes: 0,
         };
         let len_blocks = clusters
             .checked_mul(self.cluster_blocks)
@@ -104,7 +101,6 @@ mod tests {
         Allocator {
             goal: 0,
             cluster_blocks,
-            block_bytes: 4096,
         }
     }
 

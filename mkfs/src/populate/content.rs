@@ -235,10 +235,18 @@ impl Work<'_, '_> {
             buffer.resize(filled + piece.len_bytes as usize, 0);
             let source = match &mut open {
                 Some((slot, source)) if *slot == piece.slot => source,
-                other => &mut other.insert((piece.slot, self.open(piece)?)).1,
+                other => {
+                    if let Some((_, done)) = other {
+                        done.check()?;
+                    }
+                    &mut other.insert((piece.slot, self.open(piece)?)).1
+                }
             };
             let room = buffer.get_mut(filled..).unwrap_or(&mut []);
             source.read(room, piece.offset)?;
+        }
+        if let Some((_, done)) = open {
+            done.check()?;
         }
         self.device.write_at(buffer, start)?;
         self.device.start_writeback(start, buffer.len() as u64);
@@ -261,6 +269,7 @@ impl Work<'_, '_> {
                 done += len;
             }
         }
+        source.check()?;
         // Writing to the disk goes on while the next pieces are read.
         self.device.start_writeback(piece.target, piece.len_bytes);
         Ok(())

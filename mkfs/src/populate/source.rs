@@ -69,6 +69,14 @@ impl<'a> Source<'a> {
             })
     }
 
+    /// Checks that the file has not changed while it was read.
+    ///
+    /// # Errors
+    /// Those of [`OpenContent::check`].
+    pub(super) fn check(&self) -> Result<()> {
+        self.open.check()
+    }
+
     /// The error for a source that the system could not move.
     pub(super) fn failed(&self, error: std::io::Error) -> Error {
         self.open.failed(error)
@@ -86,6 +94,8 @@ fn split(buf: &mut [u8], at: u64) -> (&mut [u8], &mut [u8]) {
 /// Those of [`Source::open`] and [`Source::read`].
 pub(super) fn read_whole(content: &FileContent) -> Result<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(content.size_bytes).unwrap_or(0)];
-    Source::open(content)?.read(&mut bytes, 0)?;
+    let source = Source::open(content)?;
+    source.read(&mut bytes, 0)?;
+    source.check()?;
     Ok(bytes)
 }

@@ -99,11 +99,11 @@ impl Context<'_> {
     }
 
     fn does_not_fit(&self, missing_blocks: u64) -> Error {
-        let available_blocks = self.superblock.blocks_count;
+        let bytes = |blocks: u64| blocks.saturating_mul(self.superblock.block_bytes.into());
+        let blocks = self.superblock.blocks_count;
         Error::DoesNotFit {
-            needed_blocks: available_blocks.saturating_add(missing_blocks),
-            available_blocks,
-            block_bytes: self.superblock.block_bytes,
+            needed_bytes: Some(bytes(blocks.saturating_add(missing_blocks))),
+            available_bytes: bytes(blocks),
         }
     }
 

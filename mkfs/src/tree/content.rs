@@ -16,7 +16,7 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub struct OpenContent<'c> {
     file: Opened,
-    source: &'c ContentSource,
+    content: &'c FileContent,
 }
 
 #[derive(Debug)]
@@ -34,33 +34,47 @@ impl FileContent {
     pub fn open(&self) -> Result<OpenContent<'_>> {
         let file = match &self.source {
             ContentSource::Shared { file, .. } => Opened::Shared(Arc::clone(file)),
-            ContentSource::Path { path, identity } => Opened::Own(self.open_own(path, *identity)?),
+            ContentSource::Path { path, .. } => Opened::Own(open_own(path)?),
         };
-        Ok(OpenContent {
+        let content = OpenContent {
             file,
-            source: &self.source,
-        })
-    }
-
-    fn open_own(&self, path: &Path, identity: (u64, u64)) -> Result<File> {
-        let failed = |source: io::Error| Error::Source {
-            path: path.to_owned(),
-            source,
+            content: self,
         };
-        let file = open_path(path, open::FILE).map_err(|error| failed(error.into()))?;
-        let file = File::from(file);
-        let metadata = file.metadata().map_err(failed)?;
-        if !metadata.is_file()
-            || (metadata.dev(), metadata.ino()) != identity
-            || metadata.len() != self.size_bytes
-        {
-            return Err(changed(path.to_owned()));
-        }
-        Ok(file)
+        content.check()?;
+        Ok(content)
     }
 }
 
+fn open_own(path: &Path) -> Result<File> {
+    let file = open_path(path, open::FILE).map_err(|error| Error::Source {
+        path: path.to_owned(),
+        source: error.into(),
+    })?;
+    Ok(File::from(file))
+}
+
 impl OpenContent<'_> {
+    /// Checks that the file is still what it was when the tree was made; to be asked
+    /// again when it has been read.
+    ///
+    /// # Errors
+    /// `BadSource` if it is another file, or has another size or time of modification.
+    pub fn check(&self) -> Result<()> {
+        let ContentSource::Path {
+            identity, modified, ..
+        } = &self.content.source
+        else {
+            return Ok(());
+        };
+        let found = self.file().metadata().map_err(|error| self.failed(error))?;
+        let is_same = found.is_file()
+            && (found.dev(), found.ino()) == *identity
+            && found.len() == self.content.size_bytes
+            && found.mtime() == modified.seconds
+            && found.mtime_nsec() == i64::from(modified.nanos);
+        if is_same { Ok(()) } else { Err(self.changed()) }
+    }
+
     /// Fills the buffer from an offset in the source.
     ///
     /// # Errors
@@ -77,13 +91,13 @@ impl OpenContent<'_> {
     /// The error for a source that turned out shorter than it was, to be used by
     /// whoever moves content through the descriptor.
     pub fn changed(&self) -> Error {
-        changed(self.source.name())
+        changed(self.content.source.name())
     }
 
     /// The error for a source that cannot be read.
     pub fn failed(&self, source: io::Error) -> Error {
         Error::Source {
-            path: self.source.name(),
+            path: self.content.source.name(),
             source,
         }
     }

@@ -141,6 +141,8 @@ pub enum ContentSource {
         path: Box<Path>,
         /// `st_dev` and `st_ino` when it was looked at.
         identity: (u64, u64),
+        /// `st_mtim` when it was looked at.
+        modified: Timestamp,
     },
     /// Part of an archive that stays open.
     Shared {

@@ -17,9 +17,10 @@ pub struct ScanOptions {
     /// Leaves `accessed` and `changed` unknown: they are the history of a host, not
     /// of the files.
     pub reproducible: bool,
-    /// `st_dev` and `st_ino` of the file the image is written to. A tree that
-    /// contains it is refused.
-    pub exclude: Option<(u64, u64)>,
+    /// `st_dev` and `st_ino` of the files the image is written to (a loop device
+    /// has two: its own node and the file beneath). A source that contains one of
+    /// them, or an archive that is one, is refused.
+    pub exclude: Vec<(u64, u64)>,
     /// Threads that look at directories; 0 counts as 1.
     pub threads: usize,
 }

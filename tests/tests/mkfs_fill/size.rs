@@ -56,6 +56,7 @@ fn refused_when_smaller(
         // Not a question of blocks alone; the number is of inodes.
         return Ok(());
     }
+    let needed = needed.div_ceil(block_len);
     fill().arg(&enough).arg(size(needed)).make()?;
     judge::fsck(&enough)?;
     said = refuse(needed - 4.max(needed / 20))?;

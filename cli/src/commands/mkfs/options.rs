@@ -26,7 +26,7 @@ use super::target::Target;
 /// The options are mke2fs's; DEVICE is a block device or an image file, which is
 /// created if it does not exist.
 #[derive(Debug, clap::Args)]
-#[command(disable_version_flag = true)]
+#[command(disable_version_flag = true, args_override_self = true)]
 pub(crate) struct MkfsArgs {
     /// Block size in bytes, 1024 to 65536; negative: at least so many
     #[arg(short = 'b', value_name = "BYTES", allow_hyphen_values = true)]
@@ -117,7 +117,7 @@ pub(crate) struct MkfsArgs {
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
     /// Everything from the source belongs to this user and group
-    #[arg(long, value_name = "UID:GID", value_parser = parse_owner)]
+    #[arg(long, value_name = "UID:GID", value_parser = parse_owner, allow_hyphen_values = true)]
     owner: Option<(u32, u32)>,
     /// Times of modification after SOURCE_DATE_EPOCH, or now, become that
     #[arg(long)]
@@ -132,7 +132,7 @@ pub(crate) struct MkfsArgs {
     #[arg(value_parser = clap::value_parser!(u32).range(0..=100_000))]
     pub(super) headroom: u32,
     /// Threads that copy files; the result is the same
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
     /// Print one JSON object of what was made
@@ -220,6 +220,11 @@ impl MkfsArgs {
         }
     }
 
+    /// True if warnings are not wanted.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     pub(super) fn device(&self) -> anyhow::Result<&Path> {
         self.device.as_deref().context("no device was given")
     }
@@ -235,6 +240,9 @@ impl MkfsArgs {
         let Some(size) = self.size else {
             return Ok(None);
         };
+        if self.headroom != 0 {
+            bail!("--headroom is for images as small as their tree allows: leave out the size");
+        }
         let bytes = size.in_bytes(options.size_unit_bytes())?;
         if bytes == 0 {
             bail!("a file system of size 0 cannot be made");
@@ -319,8 +327,10 @@ impl MkfsArgs {
         bar: &Bar,
     ) -> anyhow::Result<Tree> {
         let Some(source) = &self.source else {
-            if self.owner.is_some() || self.clamp_mtime {
-                bail!("--owner and --clamp-mtime say what becomes of a source: give one with -d");
+            if self.owner.is_some() || self.clamp_mtime || self.headroom != 0 {
+                bail!(
+                    "--owner, --clamp-mtime and --headroom say what becomes of a source: give one with -d"
+                );
             }
             return Ok(Tree::empty(moment.time()));
         };
@@ -329,7 +339,7 @@ impl MkfsArgs {
             clamp_mtime: self.clamp_mtime.then(|| moment.time()),
             undescribed_mtime: moment.time(),
             reproducible: moment.source_date_epoch.is_some(),
-            exclude: target.identity(),
+            exclude: target.identities(),
             threads: self.threads().into(),
         };
         let input = if source.as_os_str() == "-" {
@@ -365,6 +375,11 @@ fn spool_directory(device: &Path) -> PathBuf {
 fn parse_owner(text: &str) -> Result<(u32, u32), anyhow::Error> {
     let wrong = || anyhow!("'{text}' is not UID:GID in numbers, as in 0:0");
     let (uid, gid) = text.split_once(':').ok_or_else(wrong)?;
-    let number = |digits| crate::size::parse_decimal(digits).ok_or_else(wrong);
+    // The highest number means "no change" to Linux, and is nobody's.
+    let number = |digits| {
+        crate::size::parse_decimal(digits)
+            .filter(|&id| id != u32::MAX)
+            .ok_or_else(wrong)
+    };
     Ok((number(uid)?, number(gid)?))
 }

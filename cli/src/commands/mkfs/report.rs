@@ -53,7 +53,7 @@ pub(super) fn text(
     if let Some(report) = report {
         writeln!(
             output,
-            "{} backups of the superblock, {} blocks and {} inodes free, {} bytes written",
+            "superblock backups: {}; {} blocks and {} inodes free, {} bytes written",
             report.backup_superblocks, report.free_blocks, report.free_inodes, report.bytes_written
         )?;
     }

@@ -10,10 +10,12 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, anyhow, bail};
 use images::BlockDevice;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 /// How a target is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +66,12 @@ impl Target {
         let metadata = match fs::metadata(path) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if fs::symlink_metadata(path).is_ok() {
+                    bail!(
+                        "{} is a symbolic link to a file that does not exist",
+                        path.display()
+                    );
+                }
                 return Ok(Self::New(NewFile {
                     path: path.to_owned(),
                     access,
@@ -80,6 +88,9 @@ impl Target {
             }));
         }
         refuse_if_used(path, access)?;
+        if is_read_only(&metadata) && !access.dry_run {
+            bail!("{} is read-only", path.display());
+        }
         let device = open(path, access)?;
         refuse_if_occupied(path, access, &*device)?;
         Ok(Self::Existing(Existing {
@@ -91,11 +102,17 @@ impl Target {
         }))
     }
 
-    /// Device and number of the file, if there is one.
-    pub(crate) fn identity(&self) -> Option<(u64, u64)> {
+    /// Device and number of the file, if there is one, and of the file beneath a loop
+    /// device.
+    pub(crate) fn identities(&self) -> Vec<(u64, u64)> {
         match self {
-            Self::New(file) => file.identity,
-            Self::Existing(existing) => Some(existing.identity),
+            Self::New(file) => file.identity.into_iter().collect(),
+            Self::Existing(existing) => {
+                let beneath = images::backing_file(&existing.path);
+                let beneath = beneath.and_then(|path| fs::metadata(path).ok());
+                let beneath = beneath.map(|metadata| (metadata.dev(), metadata.ino()));
+                [existing.identity].into_iter().chain(beneath).collect()
+            }
         }
     }
 }
@@ -134,6 +151,16 @@ impl Existing {
 }
 
 impl NewFile {
+    /// What is wrong if no size was given.
+    pub(crate) fn without_size(&self) -> anyhow::Error {
+        let path = self.path.display();
+        let state = match self.identity {
+            Some(_) => "is empty",
+            None => "does not exist",
+        };
+        anyhow!("{path} {state}: say how large it is to be, as in 'extmap mkfs {path} 1G'")
+    }
+
     /// Makes the file, with room for `size_bytes` from the offset on. All of it is a hole.
     pub(crate) fn create(&self, size_bytes: u64) -> anyhow::Result<Created> {
         let name = || format!("cannot create {}", self.path.display());
@@ -141,10 +168,14 @@ impl NewFile {
         options.write(true);
         options.create_new(self.identity.is_none());
         let file = options.open(&self.path).with_context(name)?;
-        let mut created = Created {
-            path: self.identity.is_none().then(|| self.path.clone()),
-            device: None,
-        };
+        let metadata = file.metadata().with_context(name)?;
+        if metadata.len() != 0 {
+            bail!(
+                "{} was empty and no longer is: another program writes to it",
+                self.path.display()
+            );
+        }
+        let mut created = Created::new(&self.path, self.identity.is_some())?;
         file.set_len(end_of(self.access, size_bytes)?)
             .map_err(|error| match error.kind() {
                 io::ErrorKind::FileTooLarge => anyhow!(
@@ -159,31 +190,77 @@ impl NewFile {
     }
 }
 
-/// A file that was made. It is removed when dropped, unless kept.
+/// A file that was made. When dropped, or when a signal ends the program, it becomes
+/// again what it was, nothing or empty, unless it was kept.
 #[derive(Debug)]
 pub(crate) struct Created {
-    /// The file to remove.
-    path: Option<PathBuf>,
+    undo: Arc<Mutex<Option<Undo>>>,
     device: Option<Arc<dyn BlockDevice>>,
 }
 
+/// How to undo the making of a file.
+#[derive(Debug)]
+struct Undo {
+    path: PathBuf,
+    existed: bool,
+}
+
+impl Undo {
+    fn run(&self) {
+        // The reason of the failure is told already; this is tidying up.
+        let _ = if self.existed {
+            File::options()
+                .write(true)
+                .open(&self.path)
+                .and_then(|file| file.set_len(0))
+        } else {
+            fs::remove_file(&self.path)
+        };
+    }
+}
+
 impl Created {
+    fn new(path: &Path, existed: bool) -> anyhow::Result<Self> {
+        let undo = Arc::new(Mutex::new(Some(Undo {
+            path: path.to_owned(),
+            existed,
+        })));
+        let created = Self {
+            undo: undo.clone(),
+            device: None,
+        };
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        std::thread::spawn(move || {
+            if let Some(signal) = signals.forever().next() {
+                if let Ok(Some(undo)) = undo.lock().as_deref() {
+                    undo.run();
+                }
+                // Ends the program as the signal would have.
+                let _ = signal_hook::low_level::emulate_default_handler(signal);
+            }
+        });
+        Ok(created)
+    }
+
     /// The bytes from the offset on.
     pub(crate) fn device(&self) -> anyhow::Result<&dyn BlockDevice> {
         self.device.as_deref().context("the image was not opened")
     }
 
     /// The work has succeeded.
-    pub(crate) fn keep(mut self) {
-        self.path = None;
+    pub(crate) fn keep(self) {
+        if let Ok(mut undo) = self.undo.lock() {
+            *undo = None;
+        }
     }
 }
 
 impl Drop for Created {
     fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            // The reason of the failure is told already; this is tidying up.
-            let _ = fs::remove_file(path);
+        if let Ok(mut undo) = self.undo.lock()
+            && let Some(undo) = undo.take()
+        {
+            undo.run();
         }
     }
 }
@@ -200,7 +277,7 @@ fn open(path: &Path, access: Access) -> anyhow::Result<Arc<dyn BlockDevice>> {
         read_only: access.dry_run,
         offset_bytes: Some(access.offset_bytes).filter(|&offset| offset != 0),
         direct: access.direct,
-        unclaimed: access.force >= 2,
+        unclaimed: access.force >= 2 || access.dry_run,
         ..images::OpenOptions::default()
     };
     images::open(path, &options).map_err(|error| match error {
@@ -209,8 +286,21 @@ fn open(path: &Path, access: Access) -> anyhow::Result<Arc<dyn BlockDevice>> {
             None => error.into(),
         },
         images::Error::Open { .. } | images::Error::WrongType { .. } => error.into(),
+        images::Error::OutOfRange { offset, size, .. } => anyhow!(
+            "{} has {size} bytes, the offset {offset} lies behind its end",
+            path.display()
+        ),
         other => anyhow::Error::from(other).context(path.display().to_string()),
     })
+}
+
+/// True if the system says that a block device cannot be written.
+fn is_read_only(metadata: &fs::Metadata) -> bool {
+    let number = metadata.rdev();
+    let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+    metadata.file_type().is_block_device()
+        && fs::read(format!("/sys/dev/block/{major}:{minor}/ro"))
+            .is_ok_and(|text| text.starts_with(b"1"))
 }
 
 fn refuse_if_used(path: &Path, access: Access) -> anyhow::Result<()> {

@@ -125,9 +125,10 @@ fn a_tree_that_does_not_fit_is_told_so() {
 fn a_source_that_changed_is_named() {
     for (change, words) in [
         ("gone", "No such file"),
-        ("shorter", "shorter"),
-        ("longer", "longer"),
-        ("replaced", "replaced"),
+        ("shorter", "changed while"),
+        ("longer", "changed while"),
+        ("rewritten", "changed while"),
+        ("replaced", "changed while"),
     ] {
         let message = refusal("-t ext4", |sources| {
             let item = directory(vec![("file", sources.file(5000))]);
@@ -140,6 +141,7 @@ fn a_source_that_changed_is_named() {
                 "gone" => std::fs::remove_file(&path).expect("a file"),
                 "shorter" => resize(4000),
                 "longer" => resize(6000),
+                "rewritten" => std::fs::write(&path, [7; 5000]).expect("a file"),
                 _ => {
                     let other = path.with_extension("other");
                     std::fs::copy(&path, &other).expect("a copy");

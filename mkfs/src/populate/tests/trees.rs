@@ -157,6 +157,10 @@ impl Sources {
             source: ContentSource::Path {
                 path: path.into(),
                 identity: (metadata.dev(), metadata.ino()),
+                modified: Timestamp {
+                    seconds: metadata.mtime(),
+                    nanos: u32::try_from(metadata.mtime_nsec()).unwrap(),
+                },
             },
         }))
     }

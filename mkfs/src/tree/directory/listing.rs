@@ -140,7 +140,7 @@ impl Reader<'_, '_> {
     fn file(&self, name: &[u8], found: &Statx) -> Result<NodeKind> {
         let identity = status::identity(found);
         let path = joined(self.path, name);
-        if self.scan.options.exclude == Some(identity) {
+        if self.scan.options.exclude.contains(&identity) {
             return Err(self.bad(name, "is the image itself: the source tree contains it"));
         }
         let size_bytes = found.stx_size;
@@ -160,6 +160,7 @@ impl Reader<'_, '_> {
             source: ContentSource::Path {
                 path: path.into(),
                 identity,
+                modified: status::timestamp(found.stx_mtime),
             },
         }))
     }

@@ -72,7 +72,7 @@ fn flags(status: &Statx) -> Option<InodeFlags> {
     flags
 }
 
-fn timestamp(time: StatxTimestamp) -> Timestamp {
+pub(super) fn timestamp(time: StatxTimestamp) -> Timestamp {
     Timestamp {
         seconds: time.tv_sec,
         nanos: time.tv_nsec,

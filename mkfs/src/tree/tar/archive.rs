@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -46,8 +46,13 @@ impl Archive {
     ///
     /// # Errors
     /// `Source` if it, or the directory for the temporary file, cannot be used;
-    /// `BadSource` if it is empty or compressed in a way that is not supported.
-    pub(super) fn open(input: TarInput, spool_directory: &Path) -> Result<Self> {
+    /// `BadSource` if it is one of the files in `exclude`, empty, or compressed in a
+    /// way that is not supported.
+    pub(super) fn open(
+        input: TarInput,
+        exclude: &[(u64, u64)],
+        spool_directory: &Path,
+    ) -> Result<Self> {
         let (mut file, name) = match input {
             TarInput::File { file, name } => (file, name),
             TarInput::Path(path) => {
@@ -69,6 +74,9 @@ impl Archive {
             path: name.clone(),
             why,
         };
+        if exclude.contains(&(metadata.dev(), metadata.ino())) {
+            return Err(bad("is the image itself".to_owned()));
+        }
         if start.is_empty() {
             return Err(bad("is empty: not a tar archive".to_owned()));
         }

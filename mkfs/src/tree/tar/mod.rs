@@ -68,7 +68,7 @@ pub fn read(
     progress: &dyn Progress,
 ) -> Result<Tree> {
     progress.begin(Stage::Scanning, 0);
-    let archive = Archive::open(input, spool_directory)?;
+    let archive = Archive::open(input, &options.exclude, spool_directory)?;
     let name = archive.name.clone();
     let mut members = Members::new(archive);
     let mut builder = Builder::new(options);
