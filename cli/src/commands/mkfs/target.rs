@@ -317,7 +317,7 @@ fn refuse_if_occupied(path: &Path, access: Access, device: &dyn BlockDevice) -> 
     if access.force >= 1 || access.dry_run {
         return Ok(());
     }
-    match mkfs::existing::look(device)? {
+    match mkfs::existing::look(device, device.size_bytes())? {
         Some(existing) => bail!(
             "{} holds {existing}: give -F to overwrite it",
             path.display()
