@@ -92,7 +92,7 @@ fn make(args: &MkfsArgs) -> anyhow::Result<Made> {
         dry_run: args.dry_run,
         offset_bytes: options.extended.offset.unwrap_or(0),
     };
-    let target = Target::find(device, access)?;
+    let target = Target::find(device, access, size)?;
     let bar = Bar::new(args.quiet);
     let tree = args.tree(device, &target, moment, &bar)?;
     let job = Job {

@@ -61,8 +61,9 @@ pub(crate) struct Existing {
 }
 
 impl Target {
-    /// Looks at `path` and claims what is there.
-    pub(crate) fn find(path: &Path, access: Access) -> anyhow::Result<Self> {
+    /// Looks at `path` and claims what is there. `size` is how many bytes were asked
+    /// for: what lies behind them stays.
+    pub(crate) fn find(path: &Path, access: Access, size: Option<u64>) -> anyhow::Result<Self> {
         let metadata = match fs::metadata(path) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -92,7 +93,8 @@ impl Target {
             bail!("{} is read-only", path.display());
         }
         let device = open(path, access)?;
-        refuse_if_occupied(path, access, &*device)?;
+        let size = size.unwrap_or(u64::MAX).min(device.size_bytes());
+        refuse_if_occupied(path, access, &*device, size)?;
         Ok(Self::Existing(Existing {
             device,
             is_block_device: metadata.file_type().is_block_device(),
@@ -313,11 +315,16 @@ fn refuse_if_used(path: &Path, access: Access) -> anyhow::Result<()> {
     }
 }
 
-fn refuse_if_occupied(path: &Path, access: Access, device: &dyn BlockDevice) -> anyhow::Result<()> {
+fn refuse_if_occupied(
+    path: &Path,
+    access: Access,
+    device: &dyn BlockDevice,
+    size: u64,
+) -> anyhow::Result<()> {
     if access.force >= 1 || access.dry_run {
         return Ok(());
     }
-    match mkfs::existing::look(device, device.size_bytes())? {
+    match mkfs::existing::look(device, size)? {
         Some(existing) => bail!(
             "{} holds {existing}: give -F to overwrite it",
             path.display()
