@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::path::Path;
 
-use crate::descriptor::{Descriptor, failed};
+use crate::descriptor::{Descriptor, failed, is_refusal};
 use crate::{BlockDevice, DeviceFile, Error, Result, sys};
 
 /// An exclusively opened block device.
@@ -93,9 +93,11 @@ impl BlockDevice for BlockFile {
             return Ok(());
         }
         let middle = offset + head_len;
-        sys::block_discard(self.descriptor.as_fd(), middle, middle_len)
-            .map(|_| ())
-            .map_err(|errno| failed("discard", middle, middle_len, errno.into()))
+        match sys::block_discard(self.descriptor.as_fd(), middle, middle_len) {
+            Ok(_) => Ok(()),
+            Err(errno) if is_refusal(errno) => Ok(()),
+            Err(errno) => Err(failed("discard", middle, middle_len, errno.into())),
+        }
     }
 
     fn start_writeback(&self, offset: u64, len: u64) {

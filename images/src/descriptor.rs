@@ -133,7 +133,7 @@ impl Descriptor {
         let flags = flags | FallocateFlags::KEEP_SIZE;
         match retry_on_intr(|| rustix::fs::fallocate(&self.file, flags, offset, len)) {
             Ok(()) => Ok(true),
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
+            Err(errno) if is_refusal(errno) => Ok(false),
             Err(errno) => Err(failed(operation, offset, len, errno.into())),
         }
     }
@@ -175,6 +175,22 @@ impl Descriptor {
             let _ = rustix::fs::fadvise(&self.file, offset, Some(len_inside), Advice::WillNeed);
         }
     }
+}
+
+/// True if the system will not zero or discard a range itself, which says nothing about
+/// writing there. That is so of what cannot do it, and of a block device that somebody
+/// else has claimed (EBUSY) or swaps to (ETXTBSY): it would drop pages of the cache.
+pub(crate) fn is_refusal(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::OPNOTSUPP
+            | Errno::NOSYS
+            | Errno::NOTTY
+            | Errno::BUSY
+            | Errno::TXTBSY
+            | Errno::PERM
+            | Errno::ACCESS
+    )
 }
 
 /// The error of a system call on a range.

@@ -90,3 +90,26 @@ fn a_claimed_device_is_in_use() {
     drop(first);
     open(&attached.0, &to_read).unwrap();
 }
+
+#[test]
+fn a_device_that_others_hold_is_zeroed_by_writing() {
+    let Some((_file, attached)) = attached(512) else {
+        return;
+    };
+    let _holder = open(&attached.0, &OpenOptions::default()).unwrap();
+    let unclaimed = OpenOptions {
+        unclaimed: true,
+        ..OpenOptions::default()
+    };
+    let device = open(&attached.0, &unclaimed).unwrap();
+    // While somebody has the device claimed Linux drops no page that is not written
+    // back, and answers EBUSY to both.
+    device.write_at(&[9; 8192], 500_000).unwrap();
+    device.write_zeroes(1000, 1_000_000).unwrap();
+    device.write_at(&[9; 8192], 3 << 20).unwrap();
+    device.discard(2 << 20, 2 << 20).unwrap();
+    let mut expected = pattern(SIZE);
+    expected[1000..1_001_000].fill(0);
+    let range = ..2 << 20;
+    assert!(read(&*device, 0, 2 << 20).unwrap() == expected[range]);
+}

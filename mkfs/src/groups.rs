@@ -14,7 +14,7 @@ use crate::space::Space;
 /// What is in use in a group, and which of its bitmaps are written at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct GroupState {
-    pub(crate) free_blocks: u64,
+    pub(crate) free_blocks: u32,
     /// Inodes in use: the first ones of the group.
     pub(crate) used_inodes: u32,
     /// The block bitmap follows from the layout: nobody reads it.
@@ -49,14 +49,14 @@ pub(crate) fn states(
             // The last bitmap is padded, so it must be there. mke2fs and Linux
             // initialise the block bitmap together with the inodes.
             let is_last = group.0 + 1 == superblock.group_count;
-            let len_blocks = u64::from(superblock.group_len_blocks(group));
+            let len_blocks = superblock.group_len_blocks(group);
             GroupState {
                 free_blocks: len_blocks.saturating_sub(taken),
                 used_inodes,
                 block_uninit: has_checksums
                     && !is_last
                     && used_inodes == 0
-                    && taken == u64::from(head_blocks) + own_tables,
+                    && u64::from(taken) == u64::from(head_blocks) + own_tables,
                 inode_uninit: has_checksums && used_inodes == 0,
             }
         })
@@ -70,7 +70,7 @@ pub(crate) fn has_group_checksums(superblock: &Superblock) -> bool {
 }
 
 /// Blocks in use of every group.
-fn taken_by_group(superblock: &Superblock, space: &Space) -> Vec<u64> {
+fn taken_by_group(superblock: &Superblock, space: &Space) -> Vec<u32> {
     let first = u64::from(superblock.first_data_block);
     let per_group = u64::from(superblock.blocks_per_group);
     let mut taken = vec![0; usize::try_from(superblock.group_count).unwrap_or(0)];
@@ -80,7 +80,8 @@ fn taken_by_group(superblock: &Superblock, space: &Space) -> Vec<u64> {
             let group = at / per_group;
             let here = (end - at).min((group + 1) * per_group - at);
             if let Some(taken) = usize::try_from(group).ok().and_then(|i| taken.get_mut(i)) {
-                *taken += here;
+                // A group has fewer than 2^32 blocks, and none is taken twice.
+                *taken += u32::try_from(here).unwrap_or(0);
             }
             at += here;
         }
@@ -109,8 +110,9 @@ impl Plan<'_> {
         set_bits(bitmap, self.superblock.inodes_per_group.into(), end);
     }
 
-    /// The descriptors of all groups, in whole blocks. `tables_are_zero` says that
-    /// the kernel need not zero unused inodes.
+    /// A block of zeros, then the descriptors of all groups in whole blocks: what most
+    /// groups with a backup start with, so that copies need no second buffer.
+    /// `tables_are_zero` says that the kernel need not zero unused inodes.
     ///
     /// # Errors
     /// `Format` if a descriptor has no room for a block number.
@@ -118,10 +120,11 @@ impl Plan<'_> {
         let superblock = self.superblock;
         let block_len = usize::try_from(superblock.block_bytes).unwrap_or(0);
         let blocks = usize::try_from(superblock.descriptor_blocks()).unwrap_or(0);
-        let mut table = vec![0; blocks * block_len];
+        let mut table = vec![0; (1 + blocks) * block_len];
         let directories = self.directories_by_group();
         let mut bitmap = vec![0; block_len];
-        let slots = table.chunks_exact_mut(superblock.descriptor_bytes.into());
+        let behind_zeros = table.get_mut(block_len..).unwrap_or(&mut []);
+        let slots = behind_zeros.chunks_exact_mut(superblock.descriptor_bytes.into());
         let states = self.states.iter().copied();
         let has_checksums = has_group_checksums(superblock);
         for (((number, places), state), slot) in self.layout.groups().zip(states).zip(slots) {
@@ -131,7 +134,7 @@ impl Plan<'_> {
                 block_bitmap: places.block_bitmap,
                 inode_bitmap: places.inode_bitmap,
                 inode_table: places.inode_table,
-                free_clusters: u32::try_from(state.free_blocks).unwrap_or(0),
+                free_clusters: state.free_blocks,
                 free_inodes: superblock.inodes_per_group - state.used_inodes,
                 used_directories: directories.get(index).copied().unwrap_or(0),
                 unused_inodes: if has_checksums {

@@ -19,6 +19,10 @@ const INODES_PER_GROUP_MIN: u64 = 8;
 const BLOCKS_PER_GROUP_MIN: u64 = 256;
 /// Numbers of blocks and inodes in a group have 16 bits in the descriptor.
 const PER_GROUP_LIMIT: u64 = 1 << 16;
+/// Most groups of a file system. Planning takes some 110 bytes a group, 200 without
+/// checksums: this many stay below 1 and 2 GiB. They are 1 PiB in blocks of 4 KiB, 32 PiB
+/// in blocks of 64 KiB.
+const GROUPS_MAX: u64 = 1 << 23;
 /// At so many times the present size an ext4 can arrive by growing, if nothing
 /// else is asked for.
 const GROWTH_DEFAULT: u64 = 1024;
@@ -133,6 +137,9 @@ impl<'a> Attempt<'a> {
         if groups == 0 {
             return Err(self.too_small());
         }
+        if groups > GROUPS_MAX {
+            return Err(self.too_many_groups(groups));
+        }
         let descriptors_per_block = self.block_bytes / u64::from(descriptor_bytes(&self.features));
         let descriptor_blocks = groups.div_ceil(descriptors_per_block);
         let inodes = u64::from(self.wanted.inodes.max(INODES_MIN + 1));
@@ -190,11 +197,12 @@ impl<'a> Attempt<'a> {
             if per_group.saturating_mul(groups) <= u64::from(u32::MAX) {
                 return Ok(per_group);
             }
-            asked = asked.checked_sub(1).ok_or_else(|| {
-                Error::Size(format!(
-                    "{groups} groups of at least {INODES_PER_GROUP_MIN} inodes are more inodes than have numbers (2^32): take larger blocks (-b) or a smaller file system"
-                ))
-            })?;
+            if asked <= 1 {
+                return Err(Error::Size(format!(
+                    "{groups} groups of at least {per_group} inodes, which fill a block, are more inodes than have numbers (2^32): take larger inodes (-I) or a smaller size"
+                )));
+            }
+            asked -= 1;
         }
     }
 
@@ -274,6 +282,20 @@ impl<'a> Attempt<'a> {
         Error::Size(format!(
             "{} blocks of {} bytes are too few for a file system",
             self.wanted.blocks, self.block_bytes
+        ))
+    }
+
+    fn too_many_groups(&self, groups: u64) -> Error {
+        let most = u128::from(GROUPS_MAX * self.blocks_per_group) * u128::from(self.block_bytes);
+        let advice = match self.wanted.blocks_per_group {
+            Some(_) => "take larger groups (-g), larger blocks (-b) or a smaller size",
+            None => "take larger blocks (-b) or a smaller size",
+        };
+        Error::Size(format!(
+            "{} blocks of {} bytes are {groups} block groups, more than the {GROUPS_MAX} ({} GiB) that can be planned in memory: {advice}",
+            self.wanted.blocks,
+            self.block_bytes,
+            most >> 30
         ))
     }
 
@@ -370,11 +392,27 @@ mod tests {
     }
 
     #[test]
-    fn inode_numbers_are_enough_until_every_group_has_eight() {
+    fn groups_are_as_many_as_can_be_planned() {
         let list = "sparse_super,extent,64bit,flex_bg";
-        let groups = shape(&wanted(1 << 43, list)).unwrap(); // 2^28 groups
-        assert_eq!(groups.inodes_per_group, 8);
-        let message = shape(&wanted(1 << 44, list)).unwrap_err().to_string();
-        assert!(message.contains("inodes"), "{message}");
+        let whole = GROUPS_MAX * 32_768;
+        assert_eq!(
+            u64::from(shape(&wanted(whole, list)).unwrap().groups),
+            GROUPS_MAX
+        );
+        for blocks in [whole + 32_768, 1 << 44, u64::MAX / 4096] {
+            let message = shape(&wanted(blocks, list)).unwrap_err().to_string();
+            assert!(message.contains("8388608 (1048576 GiB)"), "{message}");
+            assert!(message.contains("larger blocks (-b)"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_block_of_inodes_in_every_group_must_have_numbers() {
+        let mut wanted = wanted(GROUPS_MAX * 65_528, "sparse_super,extent,64bit,flex_bg");
+        wanted.block_bytes = 65_536;
+        assert_eq!(shape(&wanted).unwrap().inodes_per_group, 256);
+        wanted.inode_bytes = 128;
+        let message = shape(&wanted).unwrap_err().to_string();
+        assert!(message.contains("at least 512 inodes"), "{message}");
     }
 }

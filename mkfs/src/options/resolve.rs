@@ -350,18 +350,20 @@ mod tests {
             ..Options::default()
         };
         let started = std::time::Instant::now();
-        for tib in [16, 100, 1024, 16 << 10, 32 << 10] {
+        for tib in [16, 100, 1024] {
             let geometry = Options::default()
                 .resolve(&target(tib << 40))
                 .unwrap()
                 .geometry;
             assert_eq!(geometry.blocks, tib << 28);
         }
-        // An exbibyte is more groups of 4 KiB blocks than have numbers.
-        assert!(refusal(&Options::default(), 1 << 60).contains("-b"));
-        let geometry = large_blocks.resolve(&target(1 << 60)).unwrap().geometry;
-        // All but a last group that would be too short.
-        assert_eq!(geometry.blocks, (1 << 44) - 32);
+        // Groups without number.
+        for size in [(1 << 50) + (1 << 27), 1 << 60] {
+            assert!(refusal(&Options::default(), size).contains("-b"));
+        }
+        let geometry = large_blocks.resolve(&target(16 << 50)).unwrap().geometry;
+        assert_eq!(geometry.blocks, 1 << 38);
+        assert!(refusal(&large_blocks, 1_000_000 << 40).contains("block groups"));
         assert!(refusal(&Options::default(), u64::MAX).contains("more"));
         assert!(started.elapsed().as_millis() < 1000);
     }

@@ -3,12 +3,14 @@
 //! ```text
 //!  1  destroy old signatures                     flush
 //!     discard, destroy what reappeared           flush
-//!  2  backups, descriptors, bitmaps, zeroed tables, special files: rising
+//!  2  descriptors, bitmaps, zeroed tables, special files: rising
 //!  3  inodes in use; directories and content     flush
-//!  4  the primary superblock                     flush
+//!  4  the backups of the superblock              flush
+//!  5  the primary superblock                     flush
 //! ```
 //!
-//! Whatever interrupts it, there is no valid primary superblock before the end.
+//! Whatever interrupts it, there is no valid superblock, neither the primary nor a
+//! backup that repair would find, before everything that it describes is durable.
 //! Where the device is known to read as zeros, zeros are not written.
 
 mod heads;
@@ -64,13 +66,13 @@ impl Plan<'_> {
         let is_known_zero = || writing.prezeroed || device.is_hole(0, len);
         let mut zeros_are_there = is_known_zero();
         let mut writer = Writer::new(device, zeros_are_there);
-        signatures::destroy(device, self.superblock, &mut writer)?;
+        signatures::destroy(device, self.superblock)?;
         if writing.discard && !zeros_are_there {
             signatures::discard(device, len, progress);
             zeros_are_there = is_known_zero();
             writer.zeros_are_there = zeros_are_there;
             // What was discarded may read as anything.
-            signatures::destroy(device, self.superblock, &mut writer)?;
+            signatures::destroy(device, self.superblock)?;
         }
         // Without checksums the kernel takes no part: all is zeroed, but, as mke2fs
         // has it, only marked so if it was asked for.
@@ -78,13 +80,14 @@ impl Plan<'_> {
         let is_lazy = writing.lazy_itable_init && has_group_checksums(self.superblock);
         let zeroes_tables = !zeros_are_there && !is_lazy;
         let superblock = compose(self.request, &self.counts());
-        let descriptors = self.descriptors(tables_are_zero)?;
-        let mut heads = Heads::new(self, superblock, &descriptors);
-        drop(descriptors);
-        self.put_items(&mut writer, &mut heads, zeroes_tables, progress)?;
+        let heads = Heads::new(self, superblock, self.descriptors(tables_are_zero)?);
+        self.put_items(&mut writer, &heads, zeroes_tables, progress)?;
         inode_tables::put(self, &mut writer)?;
         writer.finish()?;
         let content_bytes = self.population.write_blocks(device, writing, progress)?;
+        device.flush()?;
+        heads.put_backups(self, &mut writer)?;
+        writer.finish()?;
         device.flush()?;
         let primary = heads.primary().bytes();
         device.write_at(primary, PRIMARY_OFFSET_BYTES)?;
@@ -96,7 +99,7 @@ impl Plan<'_> {
     fn put_items(
         &self,
         writer: &mut Writer<'_>,
-        heads: &mut Heads,
+        heads: &Heads,
         zeroes_tables: bool,
         progress: &dyn Progress,
     ) -> Result<()> {

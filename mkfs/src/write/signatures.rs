@@ -3,8 +3,9 @@
 use fs_core::Superblock;
 use images::BlockDevice;
 
-use super::writer::Writer;
+use super::heads;
 use crate::error::Result;
+use crate::plan::offset_bytes;
 use crate::progress::{Progress, Stage};
 
 /// Signatures of file systems and RAID lie within this many bytes of either end.
@@ -37,34 +38,50 @@ pub(super) fn discard(device: &dyn BlockDevice, size: u64, progress: &dyn Progre
     }
 }
 
-/// Zeroes the first 64 KiB of the device and the last of the file system, durably:
-/// from then on there is no superblock that could be taken for a valid one.
-pub(super) fn destroy(
-    device: &dyn BlockDevice,
-    superblock: &Superblock,
-    writer: &mut Writer<'_>,
-) -> Result<()> {
-    if writer.zeros_are_there {
+/// Zeroes the first 64 KiB of the device, the last of the file system and the places of
+/// its backup superblocks, durably: from then on nothing there is taken for a file
+/// system, by mounting or by repair. Backups that an older file system of another shape
+/// has elsewhere stay, as with mke2fs.
+///
+/// That the device reads as zeros is believed of the device only. A user who says so of
+/// one that does not would be left with an old superblock beside the new file system.
+pub(super) fn destroy(device: &dyn BlockDevice, superblock: &Superblock) -> Result<()> {
+    let block_bytes = u64::from(superblock.block_bytes);
+    let len = superblock.blocks_count.saturating_mul(block_bytes);
+    if device.is_hole(0, len) {
         return Ok(());
     }
     // The sector with the magic number alone, first: a power cut in the middle of more
     // could leave a superblock whose file system is half gone.
-    writer.put_zeros(BOOT_BYTES, SECTOR_BYTES)?;
+    zero(device, BOOT_BYTES, SECTOR_BYTES)?;
     device.flush()?;
-    let block_bytes = u64::from(superblock.block_bytes);
-    let len = superblock.blocks_count.saturating_mul(block_bytes);
     let start = if has_bsd_label(device)? {
         BOOT_BYTES
     } else {
         0
     };
     let end = len.min(SIGNATURES_BYTES);
-    writer.put_zeros(start, end.saturating_sub(start))?;
+    zero(device, start, end.saturating_sub(start))?;
     // From a multiple of 64 KiB on, at least 64 KiB long: where Linux RAID looks.
     let tail = (len - len % SIGNATURES_BYTES).saturating_sub(SIGNATURES_BYTES);
     let tail = tail.max(end);
-    writer.put_zeros(tail, len.saturating_sub(tail))?;
+    zero(device, tail, len.saturating_sub(tail))?;
+    let block = vec![0; usize::try_from(block_bytes).unwrap_or(0)];
+    for (_, backup) in heads::backups(superblock) {
+        let offset = offset_bytes(superblock, backup);
+        if !device.is_hole(offset, block_bytes) {
+            // Not by the device itself, which would be waited for every time.
+            device.write_at(&block, offset)?;
+        }
+    }
     device.flush()?;
+    Ok(())
+}
+
+fn zero(device: &dyn BlockDevice, offset: u64, len: u64) -> Result<()> {
+    if len > 0 && !device.is_hole(offset, len) {
+        device.write_zeroes(offset, len)?;
+    }
     Ok(())
 }
 
