@@ -462,6 +462,33 @@ fn mutations_of_compressed_archives_are_harmless() {
     }
 }
 
+/// Tape drives fill their last block with zeros; gzip and GNU tar accept them.
+#[test]
+fn zeros_behind_compressed_data_are_padding() {
+    let archive = sample();
+    let expected = describe(&read(&archive).expect("reads"));
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&archive).expect("compresses");
+    let gzip = gzip.finish().expect("compresses");
+    let zstd = zstd::encode_all(archive.as_slice(), 1).expect("compresses");
+    // Nothing, with a frame to be passed over in front.
+    let skipped = [b"\x50\x2A\x4D\x18\x03\0\0\0abc", zstd.as_slice()].concat();
+    for whole in [gzip, zstd, skipped] {
+        for zeros in [1, 511, 1 << 20] {
+            let padded = [whole.as_slice(), &vec![0; zeros]].concat();
+            assert_eq!(describe(&read(&padded).expect("reads")), expected);
+            let more = [padded.as_slice(), whole.as_slice()].concat();
+            let error = read(&more).expect_err("something behind the padding");
+            assert!(error.contains("zeros behind its end"), "{error}");
+        }
+        let rubbish = [whole.as_slice(), b"rubbish"].concat();
+        read(&rubbish).expect_err("something behind the end");
+        let endless = [whole.as_slice(), &vec![0; (64 << 20) + 1]].concat();
+        let error = read(&endless).expect_err("too much");
+        assert!(error.contains("64 MiB of zeros"), "{error}");
+    }
+}
+
 #[test]
 fn mutations_are_harmless() {
     let original = sample();
