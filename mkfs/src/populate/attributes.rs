@@ -123,13 +123,15 @@ impl<'t> Attributes<'t> {
             }
             if !rules.has_incompat(IncompatFeatures::EA_INODE) {
                 let why = format!(
-                    "its extended attributes need {needed} bytes outside the inode, a block has room for {block_room}; the feature ea_inode takes more"
+                    "its extended attributes need {needed} bytes outside the inode, a block has room for {block_room}; the feature ea_inode takes more{}",
+                    rules.larger_blocks()
                 );
                 return Err(refuse(tree, node, why));
             }
             self.move_largest(rules, &mut new).ok_or_else(|| {
                 let why = format!(
-                    "the names of its extended attributes alone need {needed} bytes, a block has room for {block_room}"
+                    "the names of its extended attributes alone need {needed} bytes, a block has room for {block_room}{}",
+                    rules.larger_blocks()
                 );
                 refuse(tree, node, why)
             })?;

@@ -53,8 +53,10 @@ impl<'t> Population<'t> {
                 self.tree,
                 id,
                 format!(
-                    "its target has {} bytes, it must be shorter than a block",
-                    target.len()
+                    "its target has {} bytes, it must be shorter than a block of {}{}",
+                    target.len(),
+                    rules.block_bytes(),
+                    rules.larger_blocks()
                 ),
             )),
             NodeKind::Symlink(_) => Ok((Form::Blocks, 0)),

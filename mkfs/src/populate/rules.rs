@@ -27,6 +27,14 @@ impl Rules<'_> {
         self.superblock.block_bytes as usize
     }
 
+    /// What a refusal for want of room in one block goes on with.
+    pub(super) fn larger_blocks(&self) -> &'static str {
+        match self.block_bytes() < 4096 {
+            true => "; larger blocks (-b 4096) take more",
+            false => "",
+        }
+    }
+
     /// Blocks in an allocation unit: 1 without bigalloc.
     pub(super) fn cluster_blocks(&self) -> u64 {
         u64::from(self.superblock.cluster_bytes / self.superblock.block_bytes)

@@ -45,7 +45,7 @@ fn attributes_are_refused_by_name() {
     );
     assert_refused(
         small,
-        &["/d/file", "1020", "ea_inode"],
+        &["/d/file", "1020", "ea_inode", "-b 4096"],
         with("user.x", &[1; 1000]),
     );
     assert_refused(
@@ -69,7 +69,7 @@ fn limits_are_refused_by_name() {
     let large = |sources: &Sources| directory(vec![("large", sources.sparse(1 << 40, &[]))]);
     assert_refused("-t ext2 -b 1024", &["/large", "1099511627776"], large);
     let long = |_: &Sources| directory(vec![("link", super::trees::symlink(&"x".repeat(1024)))]);
-    assert_refused("-t ext4 -b 1024", &["/link", "1024"], long);
+    assert_refused("-t ext4 -b 1024", &["/link", "1024", "-b 4096"], long);
 }
 
 #[test]

@@ -173,22 +173,29 @@ impl Archive {
 
     /// Reads a stream to its end after the end of the archive: the program that
     /// writes it must not be killed, and checksums of compressed data come last.
+    /// `end` is where the mark is that ends the archive.
     ///
     /// # Errors
     /// As `reaches`; `BadSource` if the stream does not end soon.
-    pub(super) fn finish(&mut self) -> Result<()> {
+    pub(super) fn finish(&mut self, end: u64) -> Result<()> {
         let Some(mut spool) = self.rest.take() else {
             return Ok(());
         };
         let mut trailer_bytes: u64 = 0;
+        let mut only_zeros = end == 0;
         loop {
             let read = spool.read(&self.name)?;
             if read == 0 {
                 return Ok(());
             }
+            let piece = spool.buffer.get(..read).unwrap_or_default();
+            only_zeros = only_zeros && piece.iter().all(|&byte| byte == 0);
             trailer_bytes = trailer_bytes.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
             if trailer_bytes > TRAILER_BYTES_MAX {
-                return Err(self.bad("goes on for more than 64 MiB behind its end"));
+                return Err(self.bad(match only_zeros {
+                    true => "is not a tar archive: it holds only zeros",
+                    false => "goes on for more than 64 MiB behind its end",
+                }));
             }
         }
     }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::Parsed;
 use super::member::{Member, MemberKind};
+use super::members::shown;
 use crate::tree::draft::{Draft, name_fault};
 use crate::tree::{Attributes, Entry, Node, NodeId, NodeKind, ScanOptions};
 
@@ -86,7 +87,7 @@ impl<'o> Builder<'o> {
                 }
             }
             MemberKind::Leaf(kind) => Slot::Leaf(Node { kind, attributes }),
-            MemberKind::HardLink(target) => match self.find(&components(&target)?) {
+            MemberKind::HardLink(target) => match self.find(&target_components(&target)?) {
                 Some(target) => return self.link(parent, name, target),
                 None => Slot::Link {
                     path: member.path.clone(),
@@ -181,10 +182,7 @@ impl<'o> Builder<'o> {
                 }
                 _ => "not a directory",
             };
-            return Err(format!(
-                "lies under {}, which is {why}",
-                String::from_utf8_lossy(name)
-            ));
+            return Err(format!("lies under {}, which is {why}", shown(name)));
         }
         Ok(at)
     }
@@ -255,7 +253,7 @@ impl<'o> Builder<'o> {
                     .ok()
                     .and_then(|target| self.find(&target));
                 let missing = || {
-                    let target = String::from_utf8_lossy(target);
+                    let target = shown(target);
                     (
                         path.clone(),
                         format!("is a hard link to {target}, which is missing"),
@@ -289,6 +287,11 @@ fn implied_directory(options: &ScanOptions) -> Slot {
         }),
         entries: BTreeMap::new(),
     }
+}
+
+/// The names the target of a hard link consists of.
+fn target_components(target: &[u8]) -> Parsed<Vec<&[u8]>> {
+    components(target).map_err(|why| format!("is a hard link whose target {} {why}", shown(target)))
 }
 
 /// The names a path consists of; none for the root itself.

@@ -2,7 +2,11 @@
 
 use std::io::{self, BufRead, Read};
 
+use flate2::bufread::GzDecoder;
+use zstd::stream::read::Decoder;
+
 use super::Parsed;
+use super::joined::{Joined, Piece};
 
 /// The largest window a zstd stream may ask for, as a power of two: what the
 /// program zstd grants unless told otherwise.
@@ -71,12 +75,8 @@ impl Compression {
     /// The stream, decompressed.
     pub(super) fn decoder(self, stream: impl BufRead + 'static) -> io::Result<Box<dyn Read>> {
         Ok(match self {
-            Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(stream)),
-            Self::Zstd => {
-                let mut decoder = zstd::stream::read::Decoder::with_buffer(stream)?;
-                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-                Box::new(decoder)
-            }
+            Self::Gzip => Box::new(Joined::<_, GzDecoder<_>>::new(stream)),
+            Self::Zstd => Box::new(Joined::<_, Decoder<'static, _>>::new(stream)),
             Self::Xz => {
                 let decoder = liblzma::stream::Stream::new_stream_decoder(
                     XZ_MEMORY_BYTES_MAX,
@@ -85,5 +85,27 @@ impl Compression {
                 Box::new(liblzma::bufread::XzDecoder::new_stream(stream, decoder))
             }
         })
+    }
+}
+
+impl<R: BufRead> Piece<R> for GzDecoder<R> {
+    fn start(stream: R) -> io::Result<Self> {
+        Ok(Self::new(stream))
+    }
+
+    fn into_stream(self) -> R {
+        self.into_inner()
+    }
+}
+
+impl<R: BufRead> Piece<R> for Decoder<'static, R> {
+    fn start(stream: R) -> io::Result<Self> {
+        let mut decoder = Self::with_buffer(stream)?.single_frame();
+        decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+        Ok(decoder)
+    }
+
+    fn into_stream(self) -> R {
+        self.into_inner()
     }
 }

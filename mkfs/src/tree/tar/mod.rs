@@ -16,6 +16,7 @@ mod archive;
 mod builder;
 mod compression;
 mod header;
+mod joined;
 mod member;
 mod members;
 mod pax;

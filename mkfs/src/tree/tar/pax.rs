@@ -106,6 +106,19 @@ impl Pax {
     }
 }
 
+/// The name an extended header gives, whatever else is wrong with it.
+pub(super) fn path_in(records: &[u8]) -> Option<Vec<u8>> {
+    let mut found = None;
+    // What is behind a malformed record is lost; the caller tells of that record.
+    let _ = for_each_record(records, |keyword, value| {
+        if matches!(keyword, b"path" | b"GNU.sparse.name") && !value.is_empty() {
+            found = Some(value.to_vec());
+        }
+        Ok(())
+    });
+    found
+}
+
 /// Splits an extended header into keywords and values.
 fn for_each_record(
     mut records: &[u8],
@@ -142,7 +155,7 @@ fn for_each_record(
 
 fn one_member_only(keyword: &[u8]) -> String {
     format!(
-        "a global header sets {}, which can only belong to one member",
+        "sets {} for all members, which can only belong to one",
         String::from_utf8_lossy(keyword)
     )
 }
