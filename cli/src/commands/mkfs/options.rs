@@ -25,7 +25,7 @@ use super::target::Target;
 ///
 /// The options are mke2fs's; DEVICE is a block device or an image file, which is
 /// created if it does not exist.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(disable_version_flag = true, args_override_self = true)]
 pub(crate) struct MkfsArgs {
     /// Block size in bytes, 1024 to 65536; negative: at least so many
@@ -181,42 +181,10 @@ impl MkfsArgs {
     /// A call with nothing but an image and a size.
     pub(super) fn plain(image: &Path, size: Size) -> Self {
         Self {
-            block_size: None,
-            cluster_size: None,
-            direct: false,
-            source: None,
-            errors: None,
-            extended: Vec::new(),
-            force: 0,
-            blocks_per_group: None,
-            groups_per_flex: None,
-            inode_size: None,
-            bytes_per_inode: None,
-            journal: false,
-            journal_options: Vec::new(),
-            label: None,
-            bad_blocks: None,
-            last_mounted: None,
-            reserved_percent: None,
-            inodes: None,
-            dry_run: false,
-            features: Vec::new(),
-            creator_os: None,
             quiet: true,
-            revision: None,
-            fs_type: None,
-            usage_types: None,
-            uuid: None,
-            version: false,
-            verbose: false,
-            profile: None,
-            owner: None,
-            clamp_mtime: false,
-            headroom: 0,
-            threads: None,
-            json: false,
             device: Some(image.to_owned()),
             size: Some(size),
+            ..Self::default()
         }
     }
 
