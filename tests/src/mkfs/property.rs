@@ -334,6 +334,10 @@ const OWN_REFUSALS: &[(&str, &str)] = &[
         "mke2fs sets a bit that means nothing",
     ),
     (
+        "the feature inline_data needs the feature ext_attr",
+        "what does not fit into i_block is an attribute",
+    ),
+    (
         "the feature ea_inode needs the feature ext_attr",
         "mke2fs sets a bit that means nothing",
     ),
