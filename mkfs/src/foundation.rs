@@ -1,8 +1,9 @@
 //! A request that has been checked against the format.
 
-use fs_core::{CompatFeatures, Features, IncompatFeatures, RoCompatFeatures, Superblock};
+use fs_core::{Features, Superblock};
 
 use crate::error::{Error, Result};
+use crate::feature::makeable;
 use crate::request::Request;
 use crate::superblock::{Counts, compose};
 
@@ -13,33 +14,6 @@ pub struct Foundation<'r> {
     pub(crate) request: &'r Request,
     pub(crate) superblock: Superblock,
 }
-
-const COMPAT: CompatFeatures = CompatFeatures::HAS_JOURNAL
-    .union(CompatFeatures::EXT_ATTR)
-    .union(CompatFeatures::RESIZE_INODE)
-    .union(CompatFeatures::DIR_INDEX)
-    .union(CompatFeatures::SPARSE_SUPER2)
-    .union(CompatFeatures::FAST_COMMIT)
-    .union(CompatFeatures::STABLE_INODES)
-    .union(CompatFeatures::ORPHAN_FILE);
-const INCOMPAT: IncompatFeatures = IncompatFeatures::FILETYPE
-    .union(IncompatFeatures::META_BG)
-    .union(IncompatFeatures::EXTENTS)
-    .union(IncompatFeatures::BIT64)
-    .union(IncompatFeatures::MMP)
-    .union(IncompatFeatures::FLEX_BG)
-    .union(IncompatFeatures::EA_INODE)
-    .union(IncompatFeatures::CSUM_SEED)
-    .union(IncompatFeatures::LARGEDIR)
-    .union(IncompatFeatures::INLINE_DATA);
-const RO_COMPAT: RoCompatFeatures = RoCompatFeatures::SPARSE_SUPER
-    .union(RoCompatFeatures::LARGE_FILE)
-    .union(RoCompatFeatures::HUGE_FILE)
-    .union(RoCompatFeatures::GDT_CSUM)
-    .union(RoCompatFeatures::DIR_NLINK)
-    .union(RoCompatFeatures::EXTRA_ISIZE)
-    .union(RoCompatFeatures::METADATA_CSUM)
-    .union(RoCompatFeatures::SHARED_BLOCKS);
 
 impl<'r> Foundation<'r> {
     /// Checks the request: every feature is one this crate makes, and the superblock
@@ -67,10 +41,11 @@ impl<'r> Foundation<'r> {
 }
 
 fn check_features(features: &Features) -> Result<()> {
+    let makeable = makeable();
     let unknown = Features {
-        compat: features.compat.difference(COMPAT),
-        incompat: features.incompat.difference(INCOMPAT),
-        ro_compat: features.ro_compat.difference(RO_COMPAT),
+        compat: features.compat.difference(makeable.compat),
+        incompat: features.incompat.difference(makeable.incompat),
+        ro_compat: features.ro_compat.difference(makeable.ro_compat),
     };
     let names = unknown.names();
     if names.is_empty() {

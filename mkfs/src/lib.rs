@@ -39,6 +39,7 @@
 
 mod error;
 pub mod existing;
+mod feature;
 mod fit;
 mod foundation;
 mod groups;

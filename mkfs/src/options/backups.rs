@@ -62,13 +62,7 @@ pub(super) fn superblocks(features: &Features, groups: u64, backups: [u32; 2]) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::features::{FeatureEdits, none};
-
-    fn features(list: &str) -> Features {
-        let mut features = none();
-        list.parse::<FeatureEdits>().unwrap().apply(&mut features);
-        features
-    }
+    use crate::options::features::of_list as features;
 
     #[test]
     fn powers_of_three_five_and_seven() {

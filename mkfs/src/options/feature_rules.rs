@@ -160,13 +160,7 @@ pub(super) fn settle_for_size(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::features::{FeatureEdits, none};
-
-    fn features(list: &str) -> Features {
-        let mut features = none();
-        list.parse::<FeatureEdits>().unwrap().apply(&mut features);
-        features
-    }
+    use crate::options::features::of_list as features;
 
     #[test]
     fn conflicts_name_both_features() {

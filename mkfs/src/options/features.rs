@@ -4,83 +4,10 @@ use std::str::FromStr;
 
 use fs_core::{CompatFeatures, Features, IncompatFeatures, RoCompatFeatures};
 
+use crate::feature::KNOWN;
 use crate::{Error, Result};
 
-/// One feature: a bit of one of the three sets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Feature {
-    Compat(CompatFeatures),
-    Incompat(IncompatFeatures),
-    RoCompat(RoCompatFeatures),
-}
-
-/// Features a file system can be made with, by mke2fs's names; `extents` and
-/// `uninit_groups` are its second names.
-const KNOWN: &[(&str, Feature)] = &[
-    ("has_journal", Feature::Compat(CompatFeatures::HAS_JOURNAL)),
-    ("ext_attr", Feature::Compat(CompatFeatures::EXT_ATTR)),
-    (
-        "resize_inode",
-        Feature::Compat(CompatFeatures::RESIZE_INODE),
-    ),
-    ("dir_index", Feature::Compat(CompatFeatures::DIR_INDEX)),
-    (
-        "sparse_super2",
-        Feature::Compat(CompatFeatures::SPARSE_SUPER2),
-    ),
-    ("fast_commit", Feature::Compat(CompatFeatures::FAST_COMMIT)),
-    (
-        "stable_inodes",
-        Feature::Compat(CompatFeatures::STABLE_INODES),
-    ),
-    ("orphan_file", Feature::Compat(CompatFeatures::ORPHAN_FILE)),
-    ("filetype", Feature::Incompat(IncompatFeatures::FILETYPE)),
-    ("meta_bg", Feature::Incompat(IncompatFeatures::META_BG)),
-    ("extent", Feature::Incompat(IncompatFeatures::EXTENTS)),
-    ("extents", Feature::Incompat(IncompatFeatures::EXTENTS)),
-    ("64bit", Feature::Incompat(IncompatFeatures::BIT64)),
-    ("mmp", Feature::Incompat(IncompatFeatures::MMP)),
-    ("flex_bg", Feature::Incompat(IncompatFeatures::FLEX_BG)),
-    ("ea_inode", Feature::Incompat(IncompatFeatures::EA_INODE)),
-    (
-        "metadata_csum_seed",
-        Feature::Incompat(IncompatFeatures::CSUM_SEED),
-    ),
-    ("large_dir", Feature::Incompat(IncompatFeatures::LARGEDIR)),
-    (
-        "inline_data",
-        Feature::Incompat(IncompatFeatures::INLINE_DATA),
-    ),
-    (
-        "sparse_super",
-        Feature::RoCompat(RoCompatFeatures::SPARSE_SUPER),
-    ),
-    (
-        "large_file",
-        Feature::RoCompat(RoCompatFeatures::LARGE_FILE),
-    ),
-    ("huge_file", Feature::RoCompat(RoCompatFeatures::HUGE_FILE)),
-    ("uninit_bg", Feature::RoCompat(RoCompatFeatures::GDT_CSUM)),
-    (
-        "uninit_groups",
-        Feature::RoCompat(RoCompatFeatures::GDT_CSUM),
-    ),
-    ("dir_nlink", Feature::RoCompat(RoCompatFeatures::DIR_NLINK)),
-    (
-        "extra_isize",
-        Feature::RoCompat(RoCompatFeatures::EXTRA_ISIZE),
-    ),
-    (
-        "metadata_csum",
-        Feature::RoCompat(RoCompatFeatures::METADATA_CSUM),
-    ),
-    // Linux mounts it read-only, e2fsck allows blocks of several owners; mke2fs does
-    // not offer it.
-    (
-        "shared_blocks",
-        Feature::RoCompat(RoCompatFeatures::SHARED_BLOCKS),
-    ),
-];
+pub(super) use crate::feature::Feature;
 
 /// Features that exist and are refused, with the reason as half a sentence.
 const REFUSED: &[(&str, &str)] = &[
@@ -216,6 +143,14 @@ pub(super) fn set(features: &mut Features, feature: Feature, on: bool) {
         Feature::Incompat(bit) => features.incompat.set(bit, on),
         Feature::RoCompat(bit) => features.ro_compat.set(bit, on),
     }
+}
+
+/// Only the features of a list, for tests.
+#[cfg(test)]
+pub(super) fn of_list(list: &str) -> Features {
+    let mut features = none();
+    list.parse::<FeatureEdits>().unwrap().apply(&mut features);
+    features
 }
 
 #[cfg(test)]

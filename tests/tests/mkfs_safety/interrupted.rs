@@ -36,6 +36,19 @@ fn assert_no_half(image: &Path, started: bool) -> Result<()> {
     fsck(image)
 }
 
+/// Followed by the log's path and what to trace.
+const STRACE: [&str; 9] = [
+    "strace",
+    "-f",
+    "-qq",
+    "-e",
+    "signal=none",
+    "-y",
+    "-s",
+    "0",
+    "-o",
+];
+
 /// Killed at its Nth write, for many N.
 #[test]
 fn at_every_write() -> Result<()> {
@@ -48,18 +61,7 @@ fn at_every_write() -> Result<()> {
     let log = scratch.path("strace");
     let trace = format!("trace={WRITES}");
     let log_text = log.to_string_lossy().into_owned();
-    let strace = [
-        "strace",
-        "-f",
-        "-qq",
-        "-e",
-        "signal=none",
-        "-y",
-        "-s",
-        "0",
-        "-o",
-    ];
-    let counting = strace
+    let counting = STRACE
         .into_iter()
         .chain([log_text.as_str(), "-e", trace.as_str()]);
     call(&from, &image)
@@ -83,7 +85,7 @@ fn at_every_write() -> Result<()> {
         };
         let image = scratch.copy(&old, "image")?;
         let inject = format!("inject={WRITES}:signal=KILL:when={number}");
-        let injecting = strace.into_iter().chain([
+        let injecting = STRACE.into_iter().chain([
             log_text.as_str(),
             "-e",
             trace.as_str(),
@@ -174,18 +176,7 @@ fn the_superblock_is_last() -> Result<()> {
     let image = scratch.copy(&old, "image")?;
     let log = scratch.path("strace").to_string_lossy().into_owned();
     let trace = format!("trace={WRITES},fsync,fdatasync,sync_file_range,syncfs,close");
-    let words = [
-        "strace",
-        "-f",
-        "-qq",
-        "-e",
-        "signal=none",
-        "-y",
-        "-s",
-        "0",
-        "-o",
-    ];
-    let words = words
+    let words = STRACE
         .into_iter()
         .chain([log.as_str(), "-e", trace.as_str()]);
     call(&from, &image).through(words).make()?;
