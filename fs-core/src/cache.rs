@@ -5,7 +5,13 @@
 //! beside it. Reading it again in the same role costs a table look-up. In
 //! another role, which only a damaged or hostile image asks for, it is checked
 //! again.
+//!
+//! Blocks are snapshots: who reads one holds it as it was, whatever is written
+//! later. A change replaces the snapshot (in place if nobody else holds it) and
+//! pins the block until [`settle`](BlockCache::settle) says that its content lies
+//! in its place on the device. So a commit "copies" a block by holding it.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,6 +55,31 @@ pub(crate) enum RoleKind {
     OrphanFile,
     BlockBitmap,
     InodeBitmap,
+    Superblock,
+    Symlink,
+    ValueBlock,
+}
+
+impl RoleKind {
+    const ALL: [Self; 13] = [
+        Self::GroupDescriptors,
+        Self::InodeTable,
+        Self::ExtentNode,
+        Self::IndirectBlock,
+        Self::DirectoryLeaf,
+        Self::DirectoryIndex,
+        Self::Xattrs,
+        Self::OrphanFile,
+        Self::BlockBitmap,
+        Self::InodeBitmap,
+        Self::Superblock,
+        Self::Symlink,
+        Self::ValueBlock,
+    ];
+
+    fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u8 == code)
+    }
 }
 
 impl Role {
@@ -83,6 +114,59 @@ impl Block {
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
+
+    /// What the block was last used as.
+    pub(crate) fn kind(&self) -> Option<RoleKind> {
+        RoleKind::from_code((self.verified_as.load(Ordering::Relaxed) >> 56) as u8)
+    }
+
+    fn copied(&self) -> Self {
+        Self {
+            bytes: self.bytes.clone(),
+            verified_as: AtomicU64::new(self.verified_as.load(Ordering::Relaxed)),
+        }
+    }
+}
+
+/// A block whose newest content is not on the device.
+#[derive(Debug)]
+struct Pinned {
+    block: Arc<Block>,
+    /// Changed since the last [`take_snapshot`](BlockCache::take_snapshot).
+    is_running: bool,
+}
+
+#[derive(Debug)]
+struct Shard {
+    clean: LruCache<FsBlock, Arc<Block>>,
+    pinned: HashMap<FsBlock, Pinned>,
+}
+
+impl Shard {
+    fn find(&mut self, number: FsBlock) -> Option<&Arc<Block>> {
+        match self.pinned.get(&number) {
+            Some(pinned) => Some(&pinned.block),
+            None => self.clean.get(&number),
+        }
+    }
+}
+
+/// What a block was before a change.
+#[derive(Debug)]
+pub(crate) struct Before {
+    /// Its content; `None` if the cache did not hold it.
+    block: Option<Arc<Block>>,
+    was_pinned: bool,
+}
+
+/// What [`BlockCache::edit`] did.
+pub(crate) struct Edited<T> {
+    /// What the edit returned.
+    pub(crate) output: T,
+    /// The block joins those changed since the last snapshot.
+    pub(crate) is_first_change: bool,
+    /// The content before, if it was asked for.
+    pub(crate) before: Option<Before>,
 }
 
 /// See the module.
@@ -90,7 +174,7 @@ impl Block {
 pub(crate) struct BlockCache {
     device: Arc<dyn BlockDevice>,
     block_bytes: usize,
-    shards: Vec<Mutex<LruCache<FsBlock, Arc<Block>>>>,
+    shards: [Mutex<Shard>; SHARDS],
 }
 
 impl BlockCache {
@@ -107,9 +191,12 @@ impl BlockCache {
         Self {
             device,
             block_bytes,
-            shards: (0..SHARDS)
-                .map(|_| Mutex::new(LruCache::new(capacity)))
-                .collect(),
+            shards: std::array::from_fn(|_| {
+                Mutex::new(Shard {
+                    clean: LruCache::new(capacity),
+                    pinned: HashMap::new(),
+                })
+            }),
         }
     }
 
@@ -142,19 +229,168 @@ impl BlockCache {
             bytes,
             verified_as: AtomicU64::new(tag),
         });
-        if let Some(shard) = self.shard(number) {
-            shard.lock().put(number, Arc::clone(&block));
-        }
+        self.shard(number)
+            .lock()
+            .clean
+            .put(number, Arc::clone(&block));
         Ok(block)
     }
 
-    fn shard(&self, number: FsBlock) -> Option<&Mutex<LruCache<FsBlock, Arc<Block>>>> {
+    /// Changes a block that `check` accepts in this role, and pins it. `keep` has the
+    /// content before returned. If `edit` fails the block may be changed in part: the
+    /// caller restores it ([`restore`](Self::restore)).
+    ///
+    /// Two changes of one block at a time come one after the other; everything else
+    /// about their order is the caller's.
+    ///
+    /// # Errors
+    /// Those of [`get`](Self::get) and of `edit`.
+    pub(crate) fn edit<T>(
+        &self,
+        number: FsBlock,
+        role: Role,
+        keep: bool,
+        check: impl FnOnce(&[u8]) -> Result<()>,
+        edit: impl FnOnce(&mut [u8]) -> T,
+    ) -> Result<Edited<T>> {
+        let found = self.get(number, role, check)?;
+        let mut shard = self.shard(number).lock();
+        let was_pinned = shard.pinned.contains_key(&number);
+        // Between `get` and here the block may have been changed, or dropped.
+        let pinned = match shard.pinned.remove(&number) {
+            Some(pinned) => pinned,
+            None => Pinned {
+                block: shard
+                    .clean
+                    .pop(&number)
+                    .unwrap_or_else(|| Arc::clone(&found)),
+                is_running: false,
+            },
+        };
+        drop(found);
+        let before = keep.then(|| Before {
+            block: Some(Arc::clone(&pinned.block)),
+            was_pinned,
+        });
+        let mut block = pinned.block;
+        if Arc::get_mut(&mut block).is_none() {
+            block = Arc::new(block.copied());
+        }
+        let output = match Arc::get_mut(&mut block) {
+            Some(unique) => edit(&mut unique.bytes),
+            None => {
+                return Err(Error::corrupt(
+                    "cache",
+                    Some(number),
+                    "one owner",
+                    "several",
+                ));
+            }
+        };
+        block.verified_as.store(role.tag(), Ordering::Relaxed);
+        shard.pinned.insert(
+            number,
+            Pinned {
+                block,
+                is_running: true,
+            },
+        );
+        Ok(Edited {
+            output,
+            is_first_change: !pinned.is_running,
+            before,
+        })
+    }
+
+    /// Gives a block new content, whatever it held, and pins it. True if it joins those
+    /// changed since the last snapshot.
+    pub(crate) fn replace(&self, number: FsBlock, role: Role, bytes: Box<[u8]>) -> (bool, Before) {
+        let block = Arc::new(Block {
+            bytes,
+            verified_as: AtomicU64::new(role.tag()),
+        });
+        let mut shard = self.shard(number).lock();
+        let clean = shard.clean.pop(&number);
+        let pinned = shard.pinned.insert(
+            number,
+            Pinned {
+                block,
+                is_running: true,
+            },
+        );
+        let was_running = pinned.as_ref().is_some_and(|pinned| pinned.is_running);
+        let was_pinned = pinned.is_some();
+        let before = Before {
+            block: pinned.map(|pinned| pinned.block).or(clean),
+            was_pinned,
+        };
+        (!was_running, before)
+    }
+
+    /// Drops a block that no longer holds metadata; nothing of it will be written.
+    pub(crate) fn forget(&self, number: FsBlock) -> Before {
+        let mut shard = self.shard(number).lock();
+        let pinned = shard.pinned.remove(&number);
+        let clean = shard.clean.pop(&number);
+        let was_pinned = pinned.is_some();
+        Before {
+            block: pinned.map(|pinned| pinned.block).or(clean),
+            was_pinned,
+        }
+    }
+
+    /// Undoes a change. The block still counts as changed if it was pinned.
+    pub(crate) fn restore(&self, number: FsBlock, before: Before) {
+        let mut shard = self.shard(number).lock();
+        match before.block {
+            Some(block) if before.was_pinned => {
+                let pinned = Pinned {
+                    block,
+                    is_running: true,
+                };
+                shard.pinned.insert(number, pinned);
+            }
+            other => {
+                shard.pinned.remove(&number);
+                match other {
+                    Some(block) => shard.clean.put(number, block),
+                    None => shard.clean.pop(&number),
+                };
+            }
+        }
+    }
+
+    /// The content of a block changed since the last snapshot; later changes count for
+    /// the next one. `None` if it has been forgotten or restored meanwhile.
+    pub(crate) fn take_snapshot(&self, number: FsBlock) -> Option<Arc<Block>> {
+        let mut shard = self.shard(number).lock();
+        let pinned = shard.pinned.get_mut(&number)?;
+        if !std::mem::take(&mut pinned.is_running) {
+            return None;
+        }
+        Some(Arc::clone(&pinned.block))
+    }
+
+    /// Says that this content lies in its place on the device: unless the block has been
+    /// changed again it need not be pinned.
+    pub(crate) fn settle(&self, number: FsBlock, written: &Arc<Block>) {
+        let mut shard = self.shard(number).lock();
+        let is_newest = shard
+            .pinned
+            .get(&number)
+            .is_some_and(|pinned| !pinned.is_running && Arc::ptr_eq(&pinned.block, written));
+        if is_newest && let Some(pinned) = shard.pinned.remove(&number) {
+            shard.clean.put(number, pinned.block);
+        }
+    }
+
+    fn shard(&self, number: FsBlock) -> &Mutex<Shard> {
         // Neighbouring blocks go to different shards.
-        self.shards.get((number.0 % SHARDS as u64) as usize)
+        &self.shards[(number.0 % SHARDS as u64) as usize]
     }
 
     fn cached(&self, number: FsBlock) -> Option<Arc<Block>> {
-        self.shard(number)?.lock().get(&number).map(Arc::clone)
+        self.shard(number).lock().find(number).map(Arc::clone)
     }
 
     fn read(&self, number: FsBlock) -> Result<Box<[u8]>> {

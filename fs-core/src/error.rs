@@ -58,6 +58,26 @@ pub enum ErrorKind {
     OutOfRange,
     /// The volume or the object cannot be changed.
     ReadOnly,
+    /// No free blocks or inodes are left, or the caller may not use the reserve.
+    NoSpace,
+    /// The name or attribute exists already.
+    Exists,
+    /// A directory with names in it.
+    NotEmpty,
+    /// An inode cannot have more names.
+    TooManyNames,
+    /// The file cannot be that large.
+    FileTooLarge,
+    /// Flags of the inode forbid it; says which.
+    NotPermitted(&'static str),
+    /// The attribute does not fit, whatever else is removed.
+    TooLarge(&'static str),
+    /// Not possible for this kind of file or on this volume; says what.
+    NotSupported(&'static str),
+    /// Somebody else uses the volume; says who, where that is known.
+    Busy(String),
+    /// Writing was stopped after a failure; says which.
+    Stopped(String),
     /// The device failed; [`Error::source`](std::error::Error::source) has its words.
     Device,
 }
@@ -158,7 +178,16 @@ impl Error {
             ErrorKind::Stale => Errno::STALE,
             ErrorKind::Encrypted => Errno::NOKEY,
             ErrorKind::OutOfRange => Errno::NXIO,
-            ErrorKind::ReadOnly => Errno::ROFS,
+            ErrorKind::ReadOnly | ErrorKind::Stopped(_) => Errno::ROFS,
+            ErrorKind::NoSpace => Errno::NOSPC,
+            ErrorKind::Exists => Errno::EXIST,
+            ErrorKind::NotEmpty => Errno::NOTEMPTY,
+            ErrorKind::TooManyNames => Errno::MLINK,
+            ErrorKind::FileTooLarge => Errno::FBIG,
+            ErrorKind::NotPermitted(_) => Errno::PERM,
+            ErrorKind::TooLarge(_) => Errno::NOSPC,
+            ErrorKind::NotSupported(_) => Errno::OPNOTSUPP,
+            ErrorKind::Busy(_) => Errno::BUSY,
             ErrorKind::Device => Errno::IO,
         }
     }
@@ -217,6 +246,16 @@ impl fmt::Display for ErrorKind {
             Self::Encrypted => f.write_str("the content is encrypted and there is no key"),
             Self::OutOfRange => f.write_str("the position is beyond the end of the file"),
             Self::ReadOnly => f.write_str("the file system is read-only"),
+            Self::NoSpace => f.write_str("no space left on the file system"),
+            Self::Exists => f.write_str("it exists already"),
+            Self::NotEmpty => f.write_str("the directory is not empty"),
+            Self::TooManyNames => f.write_str("the inode has as many names as it can have"),
+            Self::FileTooLarge => f.write_str("the file cannot be that large"),
+            Self::NotPermitted(why) | Self::TooLarge(why) | Self::NotSupported(why) => {
+                f.write_str(why)
+            }
+            Self::Busy(who) => write!(f, "the file system is in use: {who}"),
+            Self::Stopped(why) => write!(f, "writing was stopped after a failure: {why}"),
             Self::Device => f.write_str("the device failed"),
         }
     }

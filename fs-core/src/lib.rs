@@ -8,6 +8,8 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+mod change;
+mod clock;
 mod directory;
 pub mod encode;
 mod error;
@@ -15,15 +17,21 @@ mod file;
 mod format;
 mod inline;
 mod journal;
+mod live_superblock;
 mod mapping;
 mod namespace;
 mod patches;
 mod run;
+mod space;
 mod store;
+#[cfg(test)]
+mod testing;
+mod transaction;
 mod types;
 mod volume;
 mod xattr;
 
+pub use clock::Clock;
 pub use directory::DirEntry;
 pub use error::{Corruption, Error, ErrorKind, Result};
 pub use file::{SeekTarget, Segment};

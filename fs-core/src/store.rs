@@ -12,8 +12,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::features::IncompatFeatures;
 use crate::format::group_descriptor::{self, GroupDescriptor};
 use crate::format::inode::{self, Inode};
+use crate::format::inode_edit::InodeEdit;
 use crate::format::superblock::Superblock;
 use crate::patches::Patches;
+use crate::transaction::Handle;
 use crate::types::{FsBlock, GroupNumber, InodeNumber};
 
 /// Threads rarely meet in one of this many tables.
@@ -139,14 +141,19 @@ impl Store {
     /// # Errors
     /// `Stale` if the number is out of range or not in use, `Corrupt` if damaged.
     pub(crate) fn inode(&self, number: InodeNumber) -> Result<Arc<Inode>> {
-        let shard = self.inodes.get(number.0 as usize % INODE_SHARDS);
-        if let Some(inode) = shard.and_then(|shard| shard.lock().get(&number).map(Arc::clone)) {
-            return Ok(inode);
+        let Some(shard) = self.inodes.get(number.0 as usize % INODE_SHARDS) else {
+            return self.load_inode(number).map(Arc::new);
+        };
+        if let Some(inode) = shard.lock().get(&number) {
+            return Ok(Arc::clone(inode));
         }
+        // Brings the block into the cache, so that nothing is read under the lock. Under it
+        // the inode is looked at again: what a writer has changed meanwhile it remembers
+        // only afterwards.
+        self.load_inode(number)?;
+        let mut inodes = shard.lock();
         let inode = Arc::new(self.load_inode(number)?);
-        if let Some(shard) = shard {
-            shard.lock().put(number, Arc::clone(&inode));
-        }
+        inodes.put(number, Arc::clone(&inode));
         Ok(inode)
     }
 
@@ -158,5 +165,94 @@ impl Store {
         let end = offset + usize::from(self.superblock.inode_bytes);
         let bytes = bytes.bytes().get(offset..end).unwrap_or(&[]);
         inode::parse(&self.superblock, number, block, bytes)
+    }
+
+    /// Changes an inode whose lock the caller holds, and returns it as it is then. If `edit`
+    /// fails nothing has changed; if the handle is taken back all of it is, but for the
+    /// link of the orphan list, which is others' as well.
+    ///
+    /// # Errors
+    /// Those of [`inode`](Self::inode) and of `edit`.
+    pub(crate) fn edit_inode<'v>(
+        &'v self,
+        handle: &mut Handle<'v>,
+        number: InodeNumber,
+        edit: impl FnOnce(&mut InodeEdit<'_>) -> Result<()>,
+    ) -> Result<Arc<Inode>> {
+        let (block, offset) = self.inode_place(number)?;
+        let range = offset..offset + usize::from(self.superblock.inode_bytes);
+        let role = Role::of_volume(RoleKind::InodeTable);
+        let (before, parsed) = handle.modify_shared(
+            block,
+            role,
+            |_| Ok(()),
+            |bytes| {
+                let found = bytes.len();
+                let bytes = bytes
+                    .get_mut(range.clone())
+                    .ok_or_else(|| Error::corrupt("inode table", Some(block), "an inode", found))?;
+                let before: Box<[u8]> = (&*bytes).into();
+                let mut change = InodeEdit::new(&self.superblock, number, bytes);
+                if let Err(error) = edit(&mut change) {
+                    change.bytes_mut().copy_from_slice(&before);
+                    return Err(error);
+                }
+                change.seal();
+                let parsed = inode::parse(&self.superblock, number, block, bytes);
+                if parsed.is_err() {
+                    bytes.copy_from_slice(&before);
+                }
+                Ok((before, parsed))
+            },
+        )?;
+        let changed = Arc::new(parsed?);
+        self.remember(&changed);
+        handle.on_rollback(move || self.restore_inode(number, block, range, &before));
+        Ok(changed)
+    }
+
+    fn restore_inode(
+        &self,
+        number: InodeNumber,
+        block: FsBlock,
+        range: std::ops::Range<usize>,
+        before: &[u8],
+    ) {
+        let role = Role::of_volume(RoleKind::InodeTable);
+        // The block is pinned, so nothing is read.
+        let restored = self.cache.edit(
+            block,
+            role,
+            false,
+            |_| Ok(()),
+            |bytes| {
+                if let Some(bytes) = bytes.get_mut(range) {
+                    let link: Option<[u8; 4]> =
+                        bytes.get(inode::DTIME).and_then(|b| b.try_into().ok());
+                    bytes.copy_from_slice(before);
+                    if let (Some(link), Some(to)) = (link, bytes.get_mut(inode::DTIME)) {
+                        to.copy_from_slice(&link);
+                    }
+                    inode::set_checksum(&self.superblock, number, bytes);
+                }
+            },
+        );
+        if let Err(error) = restored {
+            tracing::error!("inode {number} could not be restored: {error}");
+        }
+        self.forget_inode(number);
+    }
+
+    fn remember(&self, inode: &Arc<Inode>) {
+        if let Some(shard) = self.inodes.get(inode.number().0 as usize % INODE_SHARDS) {
+            shard.lock().put(inode.number(), Arc::clone(inode));
+        }
+    }
+
+    /// Has the inode read again where it is needed next.
+    pub(crate) fn forget_inode(&self, number: InodeNumber) {
+        if let Some(shard) = self.inodes.get(number.0 as usize % INODE_SHARDS) {
+            shard.lock().pop(&number);
+        }
     }
 }

@@ -62,6 +62,8 @@ pub(crate) const BASE_BYTES: usize = 128;
 const EXTRA_BYTES: usize = size_of::<RawExtra>();
 /// Where `i_block` lies in an inode.
 pub(crate) const BLOCK_AREA: std::ops::Range<usize> = 0x28..0x64;
+/// Where `i_dtime` lies.
+pub(crate) const DTIME: std::ops::Range<usize> = 0x14..0x18;
 const CHECKSUM_LO_OFFSET: usize = 0x7C;
 const CHECKSUM_HI_OFFSET: usize = 0x82;
 const EXTRA_ISIZE_OFFSET: usize = 0x80;
@@ -288,7 +290,7 @@ fn computed_checksum(seed: u32, bytes: &[u8], has_high: bool) -> u32 {
 }
 
 /// `i_extra_isize`, or 0 if the inode has no room for it.
-fn extra_isize(bytes: &[u8]) -> usize {
+pub(super) fn extra_isize(bytes: &[u8]) -> usize {
     bytes
         .get(EXTRA_ISIZE_OFFSET..EXTRA_ISIZE_OFFSET + 2)
         .and_then(|field| U16::read_from_bytes(field).ok())
@@ -503,18 +505,18 @@ fn blocks_on_disk(superblock: &Superblock, fields: &InodeFields<'_>) -> Result<B
     })
 }
 
-fn halves(number: u64) -> [U32; 2] {
+pub(super) fn halves(number: u64) -> [U32; 2] {
     let [a, b, c, d, e, f, g, h] = number.to_le_bytes();
     [U32::from_bytes([a, b, c, d]), U32::from_bytes([e, f, g, h])]
 }
 
-fn low16(number: u32) -> U16 {
+pub(super) fn low16(number: u32) -> U16 {
     let [a, b, _, _] = number.to_le_bytes();
     U16::from_bytes([a, b])
 }
 
 /// The seconds and the extra field of a time, `wide` if the inode has the latter.
-fn seconds(time: Timestamp, wide: bool) -> (U32, U32) {
+pub(super) fn seconds(time: Timestamp, wide: bool) -> (U32, U32) {
     const LOW: i64 = i32::MIN as i64;
     const HIGH: i64 = i32::MAX as i64;
     let clamped = time

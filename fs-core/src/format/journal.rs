@@ -183,6 +183,16 @@ const _: () = assert!(std::mem::offset_of!(RawJournalSuperblock, s_checksum) == 
 const _: () = assert!(std::mem::offset_of!(RawJournalSuperblock, s_users) == 0x100);
 
 impl RawJournalSuperblock {
+    /// Makes a superblock of version 1, which ends with `s_errno`, one of version 2.
+    pub(crate) fn upgrade(&mut self) {
+        let (header, rest) = self.as_mut_bytes().split_at_mut(0x24);
+        rest.fill(0);
+        if let Some(kind) = header.get_mut(4..8) {
+            kind.copy_from_slice(&SUPERBLOCK_V2.to_be_bytes());
+        }
+        self.s_nr_users = 1.into();
+    }
+
     /// What `s_checksum` should be.
     pub(crate) fn checksum(&self) -> u32 {
         crc32c_with_gap(!0, self.as_bytes(), std::mem::offset_of!(Self, s_checksum))

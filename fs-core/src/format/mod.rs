@@ -12,6 +12,7 @@ pub(crate) mod group_descriptor;
 pub(crate) mod hash;
 pub(crate) mod htree;
 pub(crate) mod inode;
+pub(crate) mod inode_edit;
 pub(crate) mod inode_flags;
 pub(crate) mod journal;
 pub(crate) mod mmp;

@@ -31,6 +31,8 @@ mod ring;
 mod scan;
 mod superblock;
 mod tid;
+mod write_format;
+mod writer;
 
 #[cfg(test)]
 mod tests;
@@ -43,6 +45,7 @@ pub(crate) use replay::ReplayedBlock;
 pub use superblock::JournalSuperblock;
 pub(crate) use superblock::read_superblock;
 pub(crate) use tid::Tid;
+pub(crate) use writer::{LogFeatures, LogWriter};
 
 use crate::error::Result;
 use crate::types::FsBlock;

@@ -22,6 +22,19 @@ impl Ring {
         self.end.saturating_sub(self.first)
     }
 
+    /// Its first block.
+    pub(super) fn first(self) -> u32 {
+        self.first
+    }
+
+    /// The block after one of the ring's.
+    pub(super) fn after(self, block: u32) -> u32 {
+        match block.checked_add(1) {
+            Some(next) if next < self.end => next,
+            _ => self.first,
+        }
+    }
+
     /// True if `block` is one of the ring's.
     pub(super) fn contains(self, block: LogBlock) -> bool {
         (self.first..self.end).contains(&block.0)

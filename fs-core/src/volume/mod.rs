@@ -4,6 +4,7 @@ mod open;
 mod orphans;
 mod recovery;
 mod space;
+mod writing;
 
 use std::sync::Arc;
 
@@ -25,6 +26,8 @@ use crate::xattr;
 use std::ops::ControlFlow;
 
 pub use space::StatFs;
+#[cfg(test)]
+pub(crate) use writing::{close_writer, open_writer};
 
 /// How a volume is opened.
 #[derive(Debug, Clone)]

@@ -68,7 +68,7 @@ pub(super) fn recover(
     Ok((store, report))
 }
 
-fn store(device: Arc<dyn BlockDevice>, opened: Opened, options: &OpenOptions) -> Store {
+pub(super) fn store(device: Arc<dyn BlockDevice>, opened: Opened, options: &OpenOptions) -> Store {
     let block = opened.block();
     // Inodes are an eighth of the metadata a walk touches.
     let inode_cache_bytes = options.cache_bytes / 4;
@@ -78,7 +78,10 @@ fn store(device: Arc<dyn BlockDevice>, opened: Opened, options: &OpenOptions) ->
 }
 
 /// Calls `read` with the place of the internal journal.
-fn with_log<T>(store: &Store, read: impl FnOnce(&LogLocation<'_>) -> Result<T>) -> Result<T> {
+pub(super) fn with_log<T>(
+    store: &Store,
+    read: impl FnOnce(&LogLocation<'_>) -> Result<T>,
+) -> Result<T> {
     let superblock = &store.superblock;
     let inode = store
         .inode(InodeNumber(superblock.journal_inode))

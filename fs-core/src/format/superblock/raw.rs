@@ -159,6 +159,18 @@ impl RawSuperblock {
         }
         if features.ro_compat.contains(RoCompatFeatures::METADATA_CSUM) {
             self.s_checksum_type = CHECKSUM_CRC32C;
+            self.seal_checksum();
+        }
+    }
+
+    /// Sets the checksum alone, where there is one: the superblock of a volume in use,
+    /// whose seed may be older than its UUID.
+    pub fn seal_checksum(&mut self) {
+        if self
+            .features()
+            .ro_compat
+            .contains(RoCompatFeatures::METADATA_CSUM)
+        {
             self.s_checksum = self.computed_checksum().into();
         }
     }

@@ -1,0 +1,211 @@
+//! A change in the making: what every operation that changes the volume needs at hand.
+//!
+//! [`Writer`] is a volume open for writing without its names; [`Change`] is one operation's
+//! handle on the running transaction. Both lend what lies below: [`Store`] to read,
+//! [`Handle`] to change blocks and inodes, [`Space`] to take and give back.
+
+use crate::cache::{BlockCache, Role};
+use crate::clock::Clock;
+use crate::error::Result;
+use crate::format::inode::Inode;
+use crate::format::inode_edit::InodeEdit;
+use crate::format::superblock::RawSuperblock;
+use crate::live_superblock::LiveSuperblock;
+use crate::space::{BlockRequest, BlockRun, InodeRequest, Space};
+use crate::store::Store;
+use crate::transaction::{Handle, Joined, Preparation, TransactionId, Transactions};
+use crate::types::{FsBlock, InodeNumber, Timestamp};
+use std::sync::Arc;
+
+/// Parts of a volume open for writing.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) store: Store,
+    pub(crate) space: Space,
+    pub(crate) superblock: LiveSuperblock,
+    pub(crate) transactions: Transactions,
+    pub(crate) clock: Clock,
+}
+
+impl Writer {
+    /// Begins a change of up to `credits` blocks. Inode locks are taken before; nothing is
+    /// waited for while the change is open.
+    ///
+    /// # Errors
+    /// `Stopped`.
+    pub(crate) fn begin(&self, credits: usize) -> Result<Change<'_>> {
+        loop {
+            let credits = credits.min(self.transactions.credits_max());
+            match self.transactions.join(&self.store.cache, credits)? {
+                Joined::Handle(handle) => {
+                    return Ok(Change {
+                        writer: self,
+                        handle,
+                        now: self.clock.now(),
+                        may_use_reserve: false,
+                    });
+                }
+                Joined::Full(id) => self.commit(id)?,
+            }
+        }
+    }
+
+    /// Makes everything up to a transaction durable.
+    pub(crate) fn commit(&self, wanted: TransactionId) -> Result<()> {
+        self.transactions.commit(
+            &self.store.cache,
+            wanted,
+            &|preparation, id| self.prepare(preparation, id),
+            &|id| self.space.durable(&self.store.cache, id),
+        )
+    }
+
+    fn prepare(&self, preparation: &mut Preparation<'_>, id: TransactionId) -> Result<()> {
+        self.space.prepare(&self.store, preparation, id)?;
+        let counts = self.space.counts();
+        let now = self.clock.now();
+        self.superblock.prepare(preparation, |raw| {
+            set_free_counts(raw, counts.blocks, counts.inodes);
+            set_written_at(raw, now);
+        })
+    }
+
+    /// Makes everything durable that has been finished before the call.
+    pub(crate) fn sync(&self) -> Result<()> {
+        let wanted = self.transactions.pending();
+        if self.transactions.committed() >= wanted {
+            self.transactions.check_alive()?;
+            // Nothing but content may have changed: overwritten blocks.
+            self.store.cache.device().flush()?;
+            return Ok(());
+        }
+        self.commit(wanted)
+    }
+}
+
+fn set_free_counts(raw: &mut RawSuperblock, blocks: u64, inodes: u32) {
+    let (low, high) = (blocks & 0xFFFF_FFFF, blocks >> 32);
+    raw.s_free_blocks_count_lo = u32::try_from(low).unwrap_or(u32::MAX).into();
+    if high != 0 || raw.s_free_blocks_count_hi.get() != 0 {
+        raw.s_free_blocks_count_hi = u32::try_from(high).unwrap_or(u32::MAX).into();
+    }
+    raw.s_free_inodes_count = inodes.into();
+}
+
+fn set_written_at(raw: &mut RawSuperblock, now: Timestamp) {
+    let seconds = now.seconds.max(0).cast_unsigned();
+    raw.s_wtime = u32::try_from(seconds & 0xFFFF_FFFF).unwrap_or(0).into();
+    raw.s_wtime_hi = u8::try_from(seconds >> 32 & 0xFF).unwrap_or(0);
+}
+
+/// See the module. Dropped without [`finish`](Self::finish) everything is as before.
+pub(crate) struct Change<'v> {
+    pub(crate) writer: &'v Writer,
+    pub(crate) handle: Handle<'v>,
+    /// The time of this change.
+    pub(crate) now: Timestamp,
+    /// The blocks kept for the reserved user may be used.
+    pub(crate) may_use_reserve: bool,
+}
+
+impl<'v> Change<'v> {
+    /// What is read and how.
+    pub(crate) fn store(&self) -> &'v Store {
+        &self.writer.store
+    }
+
+    /// The metadata cache.
+    pub(crate) fn cache(&self) -> &'v BlockCache {
+        &self.writer.store.cache
+    }
+
+    /// Changes a block that an inode owns whose lock is held; see [`Handle::modify`].
+    pub(crate) fn modify<T>(
+        &mut self,
+        number: FsBlock,
+        role: Role,
+        check: impl FnOnce(&[u8]) -> Result<()>,
+        edit: impl FnOnce(&mut [u8]) -> Result<T>,
+    ) -> Result<T> {
+        self.handle.modify(number, role, check, edit)
+    }
+
+    /// Gives a newly allocated metadata block its content.
+    pub(crate) fn create(&mut self, number: FsBlock, role: Role, bytes: Box<[u8]>) {
+        self.handle.create(number, role, bytes);
+    }
+
+    /// The inode as it is.
+    pub(crate) fn inode(&self, number: InodeNumber) -> Result<Arc<Inode>> {
+        self.writer.store.inode(number)
+    }
+
+    /// Changes an inode whose lock is held; see [`Store::edit_inode`].
+    pub(crate) fn edit_inode(
+        &mut self,
+        number: InodeNumber,
+        edit: impl FnOnce(&mut InodeEdit<'_>) -> Result<()>,
+    ) -> Result<Arc<Inode>> {
+        self.writer.store.edit_inode(&mut self.handle, number, edit)
+    }
+
+    /// Takes a run of blocks; see [`Space::allocate`].
+    pub(crate) fn allocate(&mut self, request: BlockRequest) -> Result<BlockRun> {
+        let request = BlockRequest {
+            may_use_reserve: request.may_use_reserve || self.may_use_reserve,
+            ..request
+        };
+        let writer = self.writer;
+        writer
+            .space
+            .allocate(&writer.store, &mut self.handle, &request)
+    }
+
+    /// Takes one metadata block near `goal`.
+    pub(crate) fn allocate_metadata(&mut self, goal: FsBlock) -> Result<FsBlock> {
+        let request = BlockRequest {
+            goal,
+            len_blocks: 1,
+            purpose: crate::space::Purpose::Metadata,
+            may_use_reserve: false,
+        };
+        self.allocate(request).map(|run| run.start)
+    }
+
+    /// Gives back blocks of content that was never journalled.
+    pub(crate) fn free_data(&mut self, run: BlockRun) -> Result<()> {
+        let writer = self.writer;
+        writer.space.free(&writer.store, &mut self.handle, run)
+    }
+
+    /// Gives back a metadata block: what the log holds of it counts no more.
+    pub(crate) fn free_metadata(&mut self, block: FsBlock) -> Result<()> {
+        self.free_data(BlockRun {
+            start: block,
+            len_blocks: 1,
+        })?;
+        self.handle.forget(block);
+        Ok(())
+    }
+
+    /// Takes an inode; see [`Space::allocate_inode`].
+    pub(crate) fn allocate_inode(&mut self, request: InodeRequest) -> Result<InodeNumber> {
+        let writer = self.writer;
+        writer
+            .space
+            .allocate_inode(&writer.store, &mut self.handle, request)
+    }
+
+    /// Gives an inode back.
+    pub(crate) fn free_inode(&mut self, number: InodeNumber, is_directory: bool) -> Result<()> {
+        let writer = self.writer;
+        writer
+            .space
+            .free_inode(&writer.store, &mut self.handle, number, is_directory)
+    }
+
+    /// Makes the change part of the transaction.
+    pub(crate) fn finish(self) -> TransactionId {
+        self.handle.finish()
+    }
+}

@@ -1,0 +1,338 @@
+//! Transactions: which changes belong together, and when they are durable.
+//!
+//! ```text
+//!   Handle ──joins──> running transaction ──commit──> log ──checkpoint──> home
+//!     |                 numbers of blocks    snapshots      `unsettled`
+//!     undo: what to restore if the operation fails
+//! ```
+//!
+//! Promises: what one [`Handle`] changed is recovered as a whole or not at all; a handle
+//! that is dropped without [`finish`](Handle::finish) leaves everything as it was; what
+//! [`Transactions::commit`] returned for is on the device.
+//!
+//! A commit closes the running transaction to new handles, waits for the open ones, holds
+//! the changed blocks as they are (the cache keeps snapshots, see there), opens the next
+//! transaction, and only then does its I/O. Whoever holds a handle therefore waits for
+//! nothing but the device: no inode lock is taken, no commit asked for, with a handle open.
+
+mod handle;
+mod home;
+mod io;
+
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Condvar, Mutex};
+
+pub(crate) use handle::Handle;
+pub(crate) use io::Log;
+
+use crate::cache::{Block, BlockCache, Role};
+use crate::error::{Error, ErrorKind, Result};
+use crate::types::FsBlock;
+use io::Io;
+use std::sync::Arc;
+
+/// A transaction's number since the volume was opened. The log's own numbers are these
+/// plus where the log stood, cut to 32 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TransactionId(pub(crate) u64);
+
+/// The transaction that handles join.
+#[derive(Debug)]
+struct Running {
+    id: TransactionId,
+    open_handles: usize,
+    /// A commit waits for the open handles; nobody may join.
+    is_closed: bool,
+    /// Blocks the open handles may still change.
+    credits_blocks: usize,
+    /// Blocks the commit itself will add: bitmaps, descriptors, the superblock.
+    prepared_blocks: usize,
+    /// Blocks changed; one that was restored may be among them, or be there twice.
+    blocks: Vec<FsBlock>,
+    /// Metadata blocks freed: older copies in the log must not be replayed.
+    revoked: BTreeSet<FsBlock>,
+    /// Something changed.
+    is_dirty: bool,
+}
+
+impl Running {
+    fn new(id: TransactionId) -> Self {
+        Self {
+            id,
+            open_handles: 0,
+            is_closed: false,
+            credits_blocks: 0,
+            prepared_blocks: 0,
+            blocks: Vec::new(),
+            revoked: BTreeSet::new(),
+            is_dirty: false,
+        }
+    }
+
+    fn expected_blocks(&self) -> usize {
+        self.blocks.len() + self.credits_blocks + self.prepared_blocks + self.revoked.len() / 256
+    }
+}
+
+/// What a commit takes from the running transaction.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    pub(crate) id: TransactionId,
+    /// Each block once, as it shall be.
+    pub(crate) blocks: Vec<(FsBlock, Arc<Block>)>,
+    pub(crate) revoked: BTreeSet<FsBlock>,
+}
+
+/// How large transactions may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Blocks of one transaction.
+    pub(crate) transaction_blocks: usize,
+    /// Blocks committed that may wait for their checkpoint.
+    pub(crate) unsettled_blocks: usize,
+}
+
+/// Why nothing can be written any more.
+#[derive(Debug, Clone)]
+pub(crate) struct Stopped {
+    pub(crate) why: String,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Transactions {
+    running: Mutex<Running>,
+    /// Signalled when a handle ends and when a transaction opens.
+    changed: Condvar,
+    /// One commit or checkpoint at a time.
+    io: Mutex<Io>,
+    /// The last transaction that is durable.
+    committed: AtomicU64,
+    stopped: OnceLock<Stopped>,
+    limits: Limits,
+}
+
+/// The answer to who wants to join.
+pub(crate) enum Joined<'v> {
+    /// The handle.
+    Handle(Handle<'v>),
+    /// The transaction is full: commit it first.
+    Full(TransactionId),
+}
+
+/// The changes a commit makes itself before the transaction is sealed.
+#[derive(Debug)]
+pub(crate) struct Preparation<'a> {
+    cache: &'a BlockCache,
+    blocks: Vec<FsBlock>,
+}
+
+impl Preparation<'_> {
+    /// Changes a block; see [`BlockCache::edit`].
+    pub(crate) fn modify(
+        &mut self,
+        number: FsBlock,
+        role: Role,
+        check: impl FnOnce(&[u8]) -> Result<()>,
+        edit: impl FnOnce(&mut [u8]),
+    ) -> Result<()> {
+        let edited = self.cache.edit(number, role, false, check, edit)?;
+        if edited.is_first_change {
+            self.blocks.push(number);
+        }
+        Ok(())
+    }
+
+    /// Gives a block content whatever it held.
+    pub(crate) fn replace(&mut self, number: FsBlock, role: Role, bytes: Box<[u8]>) {
+        if self.cache.replace(number, role, bytes).0 {
+            self.blocks.push(number);
+        }
+    }
+}
+
+impl Transactions {
+    /// `log` is where commits go; without one they go straight home.
+    pub(crate) fn new(log: Option<Log>, limits: Limits) -> Self {
+        Self {
+            running: Mutex::new(Running::new(TransactionId(1))),
+            changed: Condvar::new(),
+            io: Mutex::new(Io::new(log)),
+            committed: AtomicU64::new(0),
+            stopped: OnceLock::new(),
+            limits,
+        }
+    }
+
+    /// Blocks one handle may ask for.
+    pub(crate) fn credits_max(&self) -> usize {
+        self.limits.transaction_blocks / 2
+    }
+
+    /// Fails if nothing can be written any more.
+    pub(crate) fn check_alive(&self) -> Result<()> {
+        match self.stopped.get() {
+            None => Ok(()),
+            Some(stopped) => Err(Error::from(ErrorKind::Stopped(stopped.why.clone()))),
+        }
+    }
+
+    /// Stops all writing for good; the first reason counts.
+    pub(crate) fn stop(&self, why: impl std::fmt::Display) {
+        let why = why.to_string();
+        if self.stopped.set(Stopped { why }).is_ok() {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Joins the running transaction for up to `credits` changed blocks.
+    ///
+    /// # Errors
+    /// `Stopped`.
+    pub(crate) fn join<'v>(&'v self, cache: &'v BlockCache, credits: usize) -> Result<Joined<'v>> {
+        let mut running = self.running.lock();
+        loop {
+            self.check_alive()?;
+            if running.is_closed {
+                self.changed.wait(&mut running);
+                continue;
+            }
+            let expected = running.expected_blocks();
+            let is_empty = expected == 0;
+            if !is_empty && expected.saturating_add(credits) > self.limits.transaction_blocks {
+                return Ok(Joined::Full(running.id));
+            }
+            running.open_handles += 1;
+            running.credits_blocks += credits;
+            return Ok(Joined::Handle(Handle::new(
+                self, cache, running.id, credits,
+            )));
+        }
+    }
+
+    /// The transaction that has to be committed for everything finished so far to be
+    /// durable; `None` if nothing has changed since the last commit began.
+    pub(crate) fn pending(&self) -> TransactionId {
+        let running = self.running.lock();
+        if running.is_dirty || running.open_handles > 0 {
+            running.id
+        } else {
+            TransactionId(running.id.0.saturating_sub(1))
+        }
+    }
+
+    /// The running transaction.
+    pub(crate) fn running_id(&self) -> TransactionId {
+        self.running.lock().id
+    }
+
+    /// True if the running transaction is so full that a commit should begin.
+    pub(crate) fn wants_commit(&self) -> bool {
+        self.running.lock().expected_blocks() > self.limits.transaction_blocks / 2
+    }
+
+    /// The last transaction that is durable.
+    pub(crate) fn committed(&self) -> TransactionId {
+        TransactionId(self.committed.load(Ordering::Acquire))
+    }
+
+    /// Makes transaction `wanted` and all before it durable. `prepare` adds the blocks that
+    /// are kept in another form while the transaction runs; `durable` is told afterwards.
+    ///
+    /// Waiting callers share commits: who comes while one is being written finds, when it
+    /// is done, either its own transaction durable or one transaction that holds all that
+    /// the waiting ones did.
+    ///
+    /// # Errors
+    /// `Stopped` with the reason if anything fails: nothing is written afterwards.
+    pub(crate) fn commit(
+        &self,
+        cache: &BlockCache,
+        wanted: TransactionId,
+        prepare: &dyn Fn(&mut Preparation<'_>, TransactionId) -> Result<()>,
+        durable: &dyn Fn(TransactionId),
+    ) -> Result<()> {
+        if self.committed() >= wanted {
+            return Ok(());
+        }
+        let mut io = self.io.lock();
+        if self.committed() >= wanted {
+            return Ok(());
+        }
+        self.check_alive()?;
+        let sealed = self.seal(cache, prepare)?;
+        let id = sealed.id;
+        let written = io.write(cache, sealed, self.limits);
+        if let Err(error) = written {
+            self.stop(&error);
+            return Err(error.context("the transaction could not be written"));
+        }
+        self.committed.store(id.0, Ordering::Release);
+        durable(id);
+        Ok(())
+    }
+
+    /// Closes the running transaction, has it prepared, takes its blocks and opens the next.
+    fn seal(
+        &self,
+        cache: &BlockCache,
+        prepare: &dyn Fn(&mut Preparation<'_>, TransactionId) -> Result<()>,
+    ) -> Result<Sealed> {
+        let mut running = self.running.lock();
+        running.is_closed = true;
+        while running.open_handles > 0 {
+            self.changed.wait(&mut running);
+        }
+        let mut preparation = Preparation {
+            cache,
+            blocks: std::mem::take(&mut running.blocks),
+        };
+        // Nobody holds a handle, so nobody changes what is prepared now.
+        let prepared = prepare(&mut preparation, running.id);
+        let blocks = preparation
+            .blocks
+            .into_iter()
+            .filter_map(|number| cache.take_snapshot(number).map(|block| (number, block)));
+        let sealed = Sealed {
+            id: running.id,
+            blocks: blocks.collect(),
+            revoked: std::mem::take(&mut running.revoked),
+        };
+        let next = TransactionId(running.id.0 + 1);
+        if let Err(error) = &prepared {
+            self.stop(error);
+        }
+        *running = Running::new(next);
+        self.changed.notify_all();
+        drop(running);
+        prepared.map(|()| sealed)
+    }
+
+    /// Writes everything committed to its place, so that the log holds nothing of use.
+    ///
+    /// # Errors
+    /// `Stopped`.
+    pub(crate) fn checkpoint(&self, cache: &BlockCache) -> Result<()> {
+        self.check_alive()?;
+        let mut io = self.io.lock();
+        io.checkpoint(cache).map_err(|error| {
+            self.stop(&error);
+            error
+        })
+    }
+
+    /// Says in the log's superblock that there is nothing to recover. After a checkpoint,
+    /// when the volume is closed.
+    pub(crate) fn close_log(&self, cache: &BlockCache) -> Result<()> {
+        self.check_alive()?;
+        self.io.lock().close(cache)
+    }
+
+    /// Notes in the log's superblock why it was stopped; the one write that is made then.
+    pub(crate) fn record_stop(&self, cache: &BlockCache) {
+        self.io.lock().record_error(cache);
+    }
+}
