@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::format::inode::Inode;
 use crate::format::inode_edit::InodeEdit;
 use crate::format::superblock::RawSuperblock;
+use crate::generations::Generations;
 use crate::live_superblock::LiveSuperblock;
 use crate::orphans::Orphans;
 use crate::space::{BlockRequest, BlockRun, InodeRequest, Space};
@@ -27,6 +28,7 @@ pub(crate) struct Writer {
     pub(crate) orphans: Orphans,
     pub(crate) transactions: Transactions,
     pub(crate) clock: Clock,
+    pub(crate) generations: Generations,
 }
 
 impl Writer {
@@ -70,6 +72,11 @@ impl Writer {
             set_free_counts(raw, counts.blocks, counts.inodes);
             set_written_at(raw, now);
         })
+    }
+
+    /// Commits what has changed since the last commit, if anything has.
+    pub(crate) fn commit_pending(&self) -> Result<()> {
+        self.commit(self.transactions.pending())
     }
 
     /// Makes everything durable that has been finished before the call.

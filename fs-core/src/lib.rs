@@ -15,7 +15,9 @@ pub mod encode;
 mod error;
 mod file;
 mod format;
+mod generations;
 mod inline;
+mod inode_locks;
 mod journal;
 mod live_superblock;
 mod mapping;
@@ -35,7 +37,7 @@ mod xattr;
 pub use clock::Clock;
 pub use directory::DirEntry;
 pub use error::{Corruption, Error, ErrorKind, Result};
-pub use file::{SeekTarget, Segment};
+pub use file::{Allocation, SeekTarget, Segment, WriteContext};
 pub use format::features::{CompatFeatures, Features, IncompatFeatures, RoCompatFeatures};
 pub use format::group_descriptor::{
     BG_BLOCK_UNINIT, BG_INODE_UNINIT, BG_INODE_ZEROED, GroupDescriptor,
@@ -46,4 +48,7 @@ pub use format::superblock::{ErrorRecord, Superblock};
 pub use journal::JournalSuperblock;
 pub use run::{ExtentState, MappedExtent};
 pub use types::{FileBlock, FileType, FsBlock, GroupNumber, InodeNumber, Timestamp};
-pub use volume::{OpenOptions, Recovery, RecoveryReport, StatFs, Volume};
+pub use volume::{
+    AttributeChanges, ErrorsPolicy, NewInode, NewKind, OpenOptions, Recovery, RecoveryReport,
+    RenameMode, StatFs, TimeChange, USER_MODIFIABLE_FLAGS, Volume, WritableVolume, WriteOptions,
+};

@@ -43,7 +43,25 @@ pub(crate) fn child(store: &Store, directory: &Inode, name: &[u8]) -> Result<Arc
 /// Walks `path` from the root. Empty components are passed over; ".." of the
 /// root is the root. `follow` resolves a symbolic link at the end as well.
 pub(crate) fn resolve(store: &Store, path: &[u8], follow: bool) -> Result<Arc<Inode>> {
-    let root = store.inode(InodeNumber::ROOT)?;
+    let inode = |number: InodeNumber| store.inode(number);
+    resolve_with(
+        inode(InodeNumber::ROOT)?,
+        path,
+        follow,
+        &|parent, name| child(store, inode(parent)?.as_ref(), name),
+        &|link| file::read_link(store, inode(link)?.as_ref()),
+    )
+}
+
+/// The same with the means to look up a name and to read a link given, for who must lock
+/// what is looked at.
+pub(crate) fn resolve_with(
+    root: Arc<Inode>,
+    path: &[u8],
+    follow: bool,
+    child: &dyn Fn(InodeNumber, &[u8]) -> Result<Arc<Inode>>,
+    read_link: &dyn Fn(InodeNumber) -> Result<Vec<u8>>,
+) -> Result<Arc<Inode>> {
     let mut at = Arc::clone(&root);
     // Parents of `at`; the way back for "..".
     let mut parents: Vec<Arc<Inode>> = Vec::new();
@@ -54,7 +72,7 @@ pub(crate) fn resolve(store: &Store, path: &[u8], follow: bool) -> Result<Arc<In
             at = parents.pop().unwrap_or_else(|| Arc::clone(&root));
             continue;
         }
-        let next = child(store, &at, &name)?;
+        let next = child(at.number(), &name)?;
         let is_last = left.is_empty();
         if next.file_type() != FileType::Symlink || is_last && !follow {
             parents.push(std::mem::replace(&mut at, next));
@@ -64,7 +82,7 @@ pub(crate) fn resolve(store: &Store, path: &[u8], follow: bool) -> Result<Arc<In
         if links > LINKS_MAX {
             return Err(ErrorKind::TooManyLinks.into());
         }
-        let target = file::read_link(store, &next)?;
+        let target = read_link(next.number())?;
         if target.starts_with(b"/") {
             parents.clear();
             at = Arc::clone(&root);

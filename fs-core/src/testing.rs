@@ -8,8 +8,7 @@ use std::sync::Arc;
 use images::{BlockDevice, Memory};
 
 use crate::change::Writer;
-use crate::clock::Clock;
-use crate::volume::{close_writer, open_writer};
+use crate::volume::{WriteOptions, close_writer, open_writer};
 
 /// A volume in memory.
 pub(crate) struct Fixture {
@@ -41,7 +40,7 @@ impl Fixture {
     pub(crate) fn of(image: Vec<u8>) -> Self {
         let memory = Arc::new(Memory::new(image));
         let device: Arc<dyn BlockDevice> = memory.clone();
-        let writer = open_writer(device, Clock::System).unwrap();
+        let (writer, _) = open_writer(device, &WriteOptions::default()).unwrap();
         Self { writer, memory }
     }
 

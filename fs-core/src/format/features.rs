@@ -149,6 +149,21 @@ const READABLE_INCOMPAT: IncompatFeatures = IncompatFeatures::FILETYPE
     .union(IncompatFeatures::ENCRYPT)
     .union(IncompatFeatures::CASEFOLD);
 
+/// Features whose volumes are read but not written: their accounts, encodings or keys are
+/// not kept up here.
+const NOT_WRITTEN_INCOMPAT: IncompatFeatures =
+    IncompatFeatures::ENCRYPT.union(IncompatFeatures::CASEFOLD);
+
+/// Read-only-compatible features whose rules writing here follows.
+const WRITABLE_RO_COMPAT: RoCompatFeatures = RoCompatFeatures::SPARSE_SUPER
+    .union(RoCompatFeatures::LARGE_FILE)
+    .union(RoCompatFeatures::HUGE_FILE)
+    .union(RoCompatFeatures::GDT_CSUM)
+    .union(RoCompatFeatures::DIR_NLINK)
+    .union(RoCompatFeatures::EXTRA_ISIZE)
+    .union(RoCompatFeatures::METADATA_CSUM)
+    .union(RoCompatFeatures::ORPHAN_PRESENT);
+
 impl Features {
     /// Names of all bits set, in dumpe2fs's order; bits without a name read
     /// "unknown incompat bit 27".
@@ -170,16 +185,32 @@ impl Features {
             return Ok(());
         }
         let names: Vec<String> = named_bits("incompat", refused.bits(), INCOMPAT_NAMES).collect();
-        let what = if names.len() == 1 {
-            "feature"
-        } else {
-            "features"
-        };
-        Err(Error::from(ErrorKind::Unsupported(format!(
-            "{what} {}",
-            names.join(", ")
-        ))))
+        Err(ErrorKind::Unsupported(listed(&names)).into())
     }
+
+    /// Fails, by name, if a feature forbids writing.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        self.check_readable()?;
+        let incompat = self.incompat.intersection(NOT_WRITTEN_INCOMPAT);
+        let ro_compat = self.ro_compat.difference(WRITABLE_RO_COMPAT);
+        let names: Vec<String> = named_bits("incompat", incompat.bits(), INCOMPAT_NAMES)
+            .chain(named_bits("ro_compat", ro_compat.bits(), RO_COMPAT_NAMES))
+            .collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let what = format!("writing to a volume with the {}", listed(&names));
+        Err(Error::from(ErrorKind::Unsupported(what)))
+    }
+}
+
+fn listed(names: &[String]) -> String {
+    let what = if names.len() == 1 {
+        "feature"
+    } else {
+        "features"
+    };
+    format!("{what} {}", names.join(", "))
 }
 
 fn named_bits<'a>(
@@ -224,6 +255,16 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(message.contains("unknown incompat bit 27"), "{message}");
+    }
+
+    #[test]
+    fn what_is_read_but_not_written_is_refused_by_name() {
+        let mut some = features(0x42);
+        some.check_writable().unwrap();
+        some.ro_compat |= RoCompatFeatures::QUOTA | RoCompatFeatures::BIGALLOC;
+        let message = some.check_writable().unwrap_err().to_string();
+        assert!(message.contains("features quota, bigalloc"), "{message}");
+        some.check_readable().unwrap();
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod open;
 mod orphans;
 mod recovery;
 mod space;
+mod writable;
 mod writing;
 
 use std::sync::Arc;
@@ -26,8 +27,12 @@ use crate::xattr;
 use std::ops::ControlFlow;
 
 pub use space::StatFs;
+pub use writable::{
+    AttributeChanges, ErrorsPolicy, NewInode, NewKind, RenameMode, TimeChange,
+    USER_MODIFIABLE_FLAGS, WritableVolume, WriteOptions,
+};
 #[cfg(test)]
-pub(crate) use writing::{close_writer, open_writer};
+pub(crate) use writing::{close as close_writer, open as open_writer};
 
 /// How a volume is opened.
 #[derive(Debug, Clone)]

@@ -126,7 +126,7 @@ pub(super) fn journal_superblock(store: &Store) -> Result<Option<JournalSuperblo
     with_log(store, journal::read_superblock).map(Some)
 }
 
-fn replay(store: &Store) -> Result<Replay> {
+pub(super) fn replay(store: &Store) -> Result<Replay> {
     if store.superblock.journal_inode == 0 {
         return Err(ErrorKind::Unsupported("recovery from an external journal".into()).into());
     }

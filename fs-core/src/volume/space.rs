@@ -40,9 +40,17 @@ pub struct StatFs {
 /// Never fails: a group whose descriptor cannot be read has nothing free. What
 /// `unlinked` inodes hold counts as free.
 pub(super) fn statfs(store: &Store, unlinked: Unlinked) -> StatFs {
+    let (free_clusters, free_inodes) = free_counts(store);
+    let blocks = free_clusters
+        .saturating_mul(1 << store.superblock.cluster_shift())
+        .saturating_add(unlinked.blocks);
+    statfs_with(store, blocks, free_inodes.saturating_add(unlinked.inodes))
+}
+
+/// The same where the free blocks and inodes are known.
+pub(super) fn statfs_with(store: &Store, blocks_free: u64, inodes_free: u64) -> StatFs {
     let superblock = &store.superblock;
     let shift = superblock.cluster_shift();
-    let (free_clusters, free_inodes) = free_counts(store);
     let clusters = superblock.blocks_count >> shift;
     let overhead = match u64::from(superblock.overhead_clusters) {
         recorded @ 1.. if recorded <= clusters => recorded << shift,
@@ -53,10 +61,7 @@ pub(super) fn statfs(store: &Store, unlinked: Unlinked) -> StatFs {
     } else {
         0
     };
-    let blocks_free = free_clusters
-        .saturating_mul(1 << shift)
-        .saturating_add(unlinked.blocks)
-        .min(superblock.blocks_count);
+    let blocks_free = blocks_free.min(superblock.blocks_count);
     let reserved = superblock.reserved_blocks.saturating_add(kept);
     StatFs {
         block_bytes: superblock.block_bytes,
@@ -64,7 +69,7 @@ pub(super) fn statfs(store: &Store, unlinked: Unlinked) -> StatFs {
         blocks_free,
         blocks_available: blocks_free.saturating_sub(reserved),
         inodes: superblock.inodes_count.into(),
-        inodes_free: free_inodes.saturating_add(unlinked.inodes),
+        inodes_free,
         name_len_max: NAME_BYTES_MAX as u32,
     }
 }

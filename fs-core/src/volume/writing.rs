@@ -1,73 +1,109 @@
-//! Opening a volume for writing: what must be done on the device before the first change,
-//! and after the last one.
+//! What lies on the device when a volume is opened for writing, and when it is closed.
 
 use std::sync::Arc;
 
 use images::BlockDevice;
 use zerocopy::FromBytes;
 
+use crate::Clock;
 use crate::change::Writer;
-use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::features::{CompatFeatures, IncompatFeatures};
 use crate::format::journal::RawJournalSuperblock;
 use crate::format::superblock::{PRIMARY_OFFSET_BYTES, RawSuperblock, SIZE_BYTES};
-use crate::journal::{self, LogFeatures, LogWriter};
+use crate::generations::Generations;
+use crate::journal::{self, LogFeatures, LogWriter, ReplayedBlock};
 use crate::live_superblock::LiveSuperblock;
 use crate::orphans::Orphans;
 use crate::space::Space;
 use crate::store::Store;
 use crate::transaction::{Limits, Log, Transactions};
-use crate::volume::OpenOptions;
-use crate::volume::{open, recovery};
+use crate::types::FsBlock;
+use crate::volume::{OpenOptions, RecoveryReport, WriteOptions, open, recovery};
 
-/// Opens a volume whose journal is clean.
-pub(crate) fn open_writer(device: Arc<dyn BlockDevice>, clock: Clock) -> Result<Writer> {
-    let options = OpenOptions::default();
-    let opened = open::open(&device, &options)?;
-    let raw = read_superblock(device.as_ref())?;
-    let block_bytes = opened.superblock.block_bytes;
-    let store = recovery::store(Arc::clone(&device), opened, &options);
-    let superblock = LiveSuperblock::new(raw, block_bytes);
-    let log = open_log(&store, clock, 1)?;
-    let mut limits = Limits {
-        transaction_blocks: (options.cache_bytes / 8) / block_bytes as usize,
-        unsettled_blocks: (options.cache_bytes / 4) / block_bytes as usize,
+/// `s_state`: errors were found.
+const STATE_ERRORS: u16 = 0x2;
+/// The parts of the caches' bound: clean blocks and inodes a half, blocks of the running
+/// transaction an eighth, blocks waiting for their checkpoint a quarter.
+const CLEAN_PART: usize = 2;
+const TRANSACTION_PART: usize = 8;
+const UNSETTLED_PART: usize = 4;
+/// No transaction is smaller: one operation must fit.
+const TRANSACTION_BLOCKS_MIN: usize = 128;
+
+/// Opens the parts of a volume for writing: the journal is replayed onto the device, and
+/// the volume marked so that whoever comes after a crash does the same.
+pub(super) fn open(
+    device: Arc<dyn BlockDevice>,
+    options: &WriteOptions,
+) -> Result<(Writer, RecoveryReport)> {
+    let reading = OpenOptions {
+        cache_bytes: options.cache_bytes / CLEAN_PART,
+        ..OpenOptions::default()
     };
-    let mut log = log;
-    if let Some(log) = &mut log {
-        let quarter = log.writer.capacity_blocks() as usize / 4;
-        limits.transaction_blocks = limits.transaction_blocks.min(quarter);
-        superblock.edit_quietly(|raw| {
-            let bits = raw.s_feature_incompat.get() | IncompatFeatures::RECOVER.bits();
-            raw.s_feature_incompat = bits.into();
-        });
-        write_superblock(device.as_ref(), &superblock)?;
-        log.writer.restart()?;
+    let opened = open::open(&device, &reading)?;
+    opened.superblock.features.check_writable()?;
+    if opened.superblock.has_compat(CompatFeatures::HAS_JOURNAL)
+        && opened.superblock.journal_inode == 0
+    {
+        let what = "writing to a volume with an external journal".to_owned();
+        return Err(ErrorKind::Unsupported(what).into());
     }
-    let space = Space::open(&store, false)?;
+    let mut store = recovery::store(Arc::clone(&device), opened, &reading);
+    let mut report = RecoveryReport::default();
+    let mut sequence = None;
+    if store.superblock.has_incompat(IncompatFeatures::RECOVER) {
+        sequence = replay_home(&store, &mut report)?;
+        // The superblock may be among what was replayed.
+        let opened = open::open(&device, &reading)?;
+        opened.superblock.features.check_writable()?;
+        store = recovery::store(Arc::clone(&device), opened, &reading);
+    }
+    let superblock = LiveSuperblock::new(read_superblock(&*device)?, store.superblock.block_bytes);
+    let log = begin_log(&store, &superblock, options.clock, sequence)?;
+    let limits = limits(&store, options, log.as_ref());
     let orphans = Orphans::load(&store)?;
-    Ok(Writer {
+    report.orphans = orphans.all();
+    let writer = Writer {
+        space: Space::open(&store, options.discard)?,
         store,
-        space,
         superblock,
         orphans,
         transactions: Transactions::new(log, limits),
-        clock,
-    })
+        clock: options.clock,
+        generations: Generations::new(options.clock != Clock::System),
+    };
+    Ok((writer, report))
 }
 
 /// Makes everything durable and says that there is nothing to recover.
-pub(crate) fn close_writer(writer: &Writer) -> Result<()> {
+pub(crate) fn close(writer: &Writer) -> Result<()> {
     let cache = &writer.store.cache;
     writer.sync()?;
     writer.transactions.checkpoint(cache)?;
     writer.transactions.close_log(cache)?;
-    writer.superblock.edit_quietly(|raw| {
-        let bits = raw.s_feature_incompat.get() & !IncompatFeatures::RECOVER.bits();
-        raw.s_feature_incompat = bits.into();
-    });
-    write_superblock(cache.device().as_ref(), &writer.superblock)
+    if writer
+        .store
+        .superblock
+        .has_compat(CompatFeatures::HAS_JOURNAL)
+    {
+        set_recover(&writer.superblock, false);
+        write_superblock(&**cache.device(), &writer.superblock)?;
+    }
+    Ok(())
+}
+
+fn limits(store: &Store, options: &WriteOptions, log: Option<&Log>) -> Limits {
+    let block_bytes = store.superblock.block_bytes as usize;
+    let mut transaction_blocks = options.cache_bytes / TRANSACTION_PART / block_bytes;
+    if let Some(log) = log {
+        // The rest of the log holds what is committed but not in its place.
+        transaction_blocks = transaction_blocks.min(log.writer.capacity_blocks() as usize / 4);
+    }
+    Limits {
+        transaction_blocks: transaction_blocks.max(TRANSACTION_BLOCKS_MIN),
+        unsettled_blocks: options.cache_bytes / UNSETTLED_PART / block_bytes,
+    }
 }
 
 fn read_superblock(device: &dyn BlockDevice) -> Result<RawSuperblock> {
@@ -84,29 +120,84 @@ fn write_superblock(device: &dyn BlockDevice, superblock: &LiveSuperblock) -> Re
     Ok(())
 }
 
-fn open_log(store: &Store, clock: Clock, skipped: u32) -> Result<Option<Log>> {
-    let superblock = &store.superblock;
-    if !superblock.has_compat(CompatFeatures::HAS_JOURNAL) {
-        return Ok(None);
-    }
-    if superblock.journal_inode == 0 {
-        let what = "writing to a volume with an external journal".to_owned();
+fn set_recover(superblock: &LiveSuperblock, on: bool) {
+    superblock.edit_quietly(|raw| {
+        let mut bits = IncompatFeatures::from_bits_retain(raw.s_feature_incompat.get());
+        bits.set(IncompatFeatures::RECOVER, on);
+        raw.s_feature_incompat = bits.bits().into();
+    });
+}
+
+/// Writes what the log says into its place. Returns the number the next transaction gets:
+/// one that no block of the log can have, complete or not.
+fn replay_home(store: &Store, report: &mut RecoveryReport) -> Result<Option<u32>> {
+    report.journal_was_dirty = true;
+    let log = recovery::journal_superblock(store)?;
+    let replay = recovery::replay(store)
+        .map_err(|error| error.context("the journal cannot be replayed; e2fsck may help"))?;
+    report.transactions_replayed = replay.transactions;
+    report.blocks_replayed = replay.blocks.len() as u64;
+    report.fast_commits_replayed = replay.fast_commit_count;
+    if !replay.fast_commits.is_empty() {
+        let what = "writing to a volume whose journal holds fast commits".to_owned();
         return Err(ErrorKind::Unsupported(what).into());
     }
-    let writer = recovery::with_log(store, |location| {
+    let device = &**store.cache.device();
+    let block_bytes = u64::from(store.superblock.block_bytes);
+    let mut buffer = vec![0; store.superblock.block_bytes as usize];
+    let place = |block: FsBlock| block.0.saturating_mul(block_bytes);
+    for (target, content) in &replay.blocks {
+        match content {
+            ReplayedBlock::InLog(logged) => {
+                device.read_at(&mut buffer, place(*logged))?;
+                device.write_at(&buffer, place(*target))?;
+            }
+            ReplayedBlock::Bytes(bytes) => device.write_at(bytes, place(*target))?,
+        }
+    }
+    device.flush()?;
+    let end = match (replay.tids, &log) {
+        (Some((_, last)), _) => last.0.wrapping_add(1),
+        (None, Some(log)) => log.sequence,
+        (None, None) => return Ok(None),
+    };
+    let is_dirty = log.is_some_and(|log| log.is_dirty());
+    Ok(Some(if is_dirty { end.wrapping_add(1) } else { end }))
+}
+
+/// Takes over the log, if there is one, and marks the volume as one whose log counts.
+fn begin_log(
+    store: &Store,
+    superblock: &LiveSuperblock,
+    clock: Clock,
+    sequence: Option<u32>,
+) -> Result<Option<Log>> {
+    if !store.superblock.has_compat(CompatFeatures::HAS_JOURNAL) {
+        return Ok(None);
+    }
+    let (mut writer, errno) = recovery::with_log(store, |location| {
         let typed = journal::read_superblock(location)?;
-        let mut block = vec![0; superblock.block_bytes as usize];
+        let mut block = vec![0; location.block_bytes as usize];
         let home = (location.map)(0)?;
-        let offset = home.0.saturating_mul(superblock.block_bytes.into());
-        store.cache.device().read_at(&mut block, offset)?;
+        let offset = home.0.saturating_mul(location.block_bytes.into());
+        location.device.read_at(&mut block, offset)?;
         let (raw, _) = RawJournalSuperblock::read_from_prefix(&block)
-            .map_err(|_| Error::corrupt("journal superblock", Some(home), "1024 bytes", 0))?;
+            .map_err(|_| Error::corrupt("journal superblock", Some(home), "1024 bytes", "less"))?;
         let features = LogFeatures {
-            has_checksums: superblock.has_metadata_csum(),
-            is_64bit: superblock.has_incompat(IncompatFeatures::BIT64),
+            has_checksums: store.superblock.has_metadata_csum(),
+            is_64bit: store.superblock.has_incompat(IncompatFeatures::BIT64),
         };
-        let sequence = typed.sequence.wrapping_add(skipped);
-        LogWriter::new(location, &typed, raw, features, sequence)
+        let sequence = sequence.unwrap_or(typed.sequence);
+        let writer = LogWriter::new(location, &typed, raw, features, sequence)?;
+        Ok((writer, typed.errno))
     })?;
+    if errno != 0 {
+        superblock.edit_quietly(|raw| raw.s_state = (raw.s_state.get() | STATE_ERRORS).into());
+    }
+    // First the mark, then a log that is not empty: never the other way round.
+    writer.close()?;
+    set_recover(superblock, true);
+    write_superblock(&**store.cache.device(), superblock)?;
+    writer.restart()?;
     Ok(Some(Log { writer, clock }))
 }

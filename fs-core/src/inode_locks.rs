@@ -1,0 +1,55 @@
+//! Who may look at an inode, and who may change it.
+//!
+//! An operation takes the locks of all inodes it needs at once, before it begins a change;
+//! they are ordered by stripe, so that two operations never wait for each other in a circle.
+//! Inodes share a fixed number of locks: memory is bounded, and two inodes that meet in one
+//! are merely slower.
+
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::types::InodeNumber;
+
+const STRIPES: u32 = 4096;
+
+/// See the module. A lock guards all of an inode: attributes, mapping, names or content.
+#[derive(Debug)]
+pub(crate) struct InodeLocks {
+    stripes: Box<[RwLock<()>]>,
+}
+
+/// Locks of several inodes, held for changing them.
+#[derive(Debug)]
+pub(crate) struct Exclusive<'v> {
+    _guards: Vec<RwLockWriteGuard<'v, ()>>,
+}
+
+impl InodeLocks {
+    pub(crate) fn new() -> Self {
+        Self {
+            stripes: (0..STRIPES).map(|_| RwLock::new(())).collect(),
+        }
+    }
+
+    fn stripe(inode: InodeNumber) -> usize {
+        // Neighbours, as the inodes of one directory are, get different locks.
+        (inode.0 % STRIPES) as usize
+    }
+
+    /// For reading one inode.
+    pub(crate) fn shared(&self, inode: InodeNumber) -> Option<RwLockReadGuard<'_, ()>> {
+        self.stripes.get(Self::stripe(inode)).map(RwLock::read)
+    }
+
+    /// For changing these inodes.
+    pub(crate) fn exclusive(&self, inodes: &[InodeNumber]) -> Exclusive<'_> {
+        let mut wanted: Vec<usize> = inodes.iter().map(|&inode| Self::stripe(inode)).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let guards = wanted
+            .into_iter()
+            .filter_map(|stripe| self.stripes.get(stripe));
+        Exclusive {
+            _guards: guards.map(RwLock::write).collect(),
+        }
+    }
+}

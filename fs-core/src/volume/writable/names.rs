@@ -1,0 +1,340 @@
+//! Names come and go: create, link, unlink, rmdir.
+
+use std::sync::Arc;
+
+use super::WritableVolume;
+use super::delete::Removal;
+use super::new_inode::{self, LINKS_MAX, NewInode};
+use crate::change::Change;
+use crate::directory::{self, NAME_BYTES_MAX};
+use crate::error::{ErrorKind, Result};
+use crate::format::inode::Inode;
+use crate::format::inode_flags::InodeFlags;
+use crate::inode_locks::Exclusive;
+use crate::namespace;
+use crate::store::Store;
+use crate::types::{FileType, InodeNumber};
+use crate::{mapping, xattr};
+
+/// Fails for what cannot be a name.
+pub(super) fn check_name(name: &[u8]) -> Result<()> {
+    if name.len() > NAME_BYTES_MAX {
+        return Err(ErrorKind::NameTooLong.into());
+    }
+    if name.is_empty() || name.contains(&b'/') || name.contains(&0) {
+        let what = "a name has at least one byte, no '/' and no NUL";
+        return Err(ErrorKind::InvalidInput(what).into());
+    }
+    Ok(())
+}
+
+fn is_dots(name: &[u8]) -> bool {
+    name == b"." || name == b".."
+}
+
+/// The directory, if names may be added to it.
+pub(super) fn directory_for_adding(store: &Store, number: InodeNumber) -> Result<Arc<Inode>> {
+    let directory = store.inode(number)?;
+    if directory.file_type() != FileType::Directory {
+        return Err(ErrorKind::NotADirectory.into());
+    }
+    if directory.links() == 0 {
+        return Err(ErrorKind::NotFound.into());
+    }
+    check_mutable(&directory)?;
+    Ok(directory)
+}
+
+/// The directory, if names may be taken from it.
+pub(super) fn directory_for_removing(store: &Store, number: InodeNumber) -> Result<Arc<Inode>> {
+    let directory = directory_for_adding(store, number)?;
+    if directory.flags().contains(InodeFlags::APPEND) {
+        let why = "names cannot be removed from an append-only directory";
+        return Err(ErrorKind::NotPermitted(why).into());
+    }
+    Ok(directory)
+}
+
+pub(super) fn check_mutable(inode: &Inode) -> Result<()> {
+    if inode.flags().contains(InodeFlags::IMMUTABLE) {
+        return Err(ErrorKind::NotPermitted("the inode is immutable").into());
+    }
+    Ok(())
+}
+
+/// Fails if the inode's flags keep its names as they are.
+pub(super) fn check_names_mutable(inode: &Inode) -> Result<()> {
+    check_mutable(inode)?;
+    if inode.flags().contains(InodeFlags::APPEND) {
+        let why = "an append-only inode keeps its names";
+        return Err(ErrorKind::NotPermitted(why).into());
+    }
+    Ok(())
+}
+
+/// Sets a directory's times after its names have changed, and its link count.
+pub(super) fn touch_directory(
+    change: &mut Change<'_>,
+    directory: InodeNumber,
+    links: Option<u16>,
+) -> Result<()> {
+    let now = change.now;
+    change.edit_inode(directory, |edit| {
+        edit.set_modified(now)?;
+        edit.set_changed(now)?;
+        match links {
+            Some(links) => edit.set_links(links),
+            None => Ok(()),
+        }
+    })?;
+    Ok(())
+}
+
+/// What a name leads to, with the locks of both held for changing.
+pub(super) struct Found<'v> {
+    pub(super) directory: Arc<Inode>,
+    pub(super) target: Arc<Inode>,
+    pub(super) lock: Exclusive<'v>,
+}
+
+impl WritableVolume {
+    /// Blocks a change of one name and one inode may touch.
+    pub(super) fn name_credits(&self) -> usize {
+        let store = self.store();
+        directory::credits(store) + 16
+    }
+
+    /// Makes a new inode with a name, and returns it.
+    ///
+    /// # Errors
+    /// `Exists`, `NoSpace`, `NameTooLong`, `InvalidInput`, `NotADirectory`, `NotFound` if
+    /// the directory has been removed, `TooManyNames`, `NotPermitted` by its flags.
+    pub fn create(&self, parent: InodeNumber, name: &[u8], new: &NewInode) -> Result<Arc<Inode>> {
+        self.changing(|| {
+            check_name(name)?;
+            if is_dots(name) {
+                return Err(ErrorKind::Exists.into());
+            }
+            new.check(self.store().superblock.block_bytes)?;
+            let _lock = self.shared.locks.exclusive(&[parent]);
+            let directory = directory_for_adding(self.store(), parent)?;
+            if directory::lookup(self.store(), &directory, name)?.is_some() {
+                return Err(ErrorKind::Exists.into());
+            }
+            let mut change = self.begin_new(new)?;
+            let is_directory = new.kind.file_type() == FileType::Directory;
+            let links = if is_directory { 2 } else { 1 };
+            let inode = new_inode::bring_up(&mut change, &directory, new, links)?;
+            directory::add(&mut change, parent, name, inode.number(), inode.file_type())?;
+            let links = match is_directory {
+                true => Some(new_inode::links_with_one_more(&change, &directory)?),
+                false => None,
+            };
+            touch_directory(&mut change, parent, links)?;
+            change.finish();
+            Ok(inode)
+        })
+    }
+
+    /// Makes a new inode without a name, which ends when it is [released](Self::release)
+    /// unless [`link`](Self::link) has given it one. It is retained once.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn create_unnamed(&self, parent: InodeNumber, new: &NewInode) -> Result<Arc<Inode>> {
+        self.changing(|| {
+            new.check(self.store().superblock.block_bytes)?;
+            if new.kind.file_type() == FileType::Directory {
+                let what = "a directory cannot be without a name";
+                return Err(ErrorKind::InvalidInput(what).into());
+            }
+            let _lock = self.shared.locks.exclusive(&[parent]);
+            let directory = directory_for_adding(self.store(), parent)?;
+            let mut change = self.begin_new(new)?;
+            let inode = new_inode::bring_up(&mut change, &directory, new, 0)?;
+            change.add_orphan(inode.number())?;
+            change.finish();
+            self.shared.retained.add(inode.number());
+            Ok(inode)
+        })
+    }
+
+    fn begin_new(&self, new: &NewInode) -> Result<Change<'_>> {
+        let store = self.store();
+        let mut credits = self.name_credits() + directory::credits(store);
+        if !new.xattrs.is_empty() {
+            credits += new.xattrs.len() * xattr::credits(store);
+        }
+        let mut change = self.writer().begin(credits)?;
+        change.may_use_reserve = new.may_use_reserve;
+        Ok(change)
+    }
+
+    /// Gives an inode another name.
+    ///
+    /// # Errors
+    /// `Exists`, `NotPermitted` for a directory and by flags, `TooManyNames` beyond 65,000,
+    /// `NotFound` if the inode has no name left and was not made without one.
+    pub fn link(&self, inode: InodeNumber, parent: InodeNumber, name: &[u8]) -> Result<()> {
+        self.changing(|| {
+            check_name(name)?;
+            if is_dots(name) {
+                return Err(ErrorKind::Exists.into());
+            }
+            let _lock = self.shared.locks.exclusive(&[inode, parent]);
+            let directory = directory_for_adding(self.store(), parent)?;
+            let target = self.store().inode(inode)?;
+            if target.file_type() == FileType::Directory {
+                let why = "a directory has only one name";
+                return Err(ErrorKind::NotPermitted(why).into());
+            }
+            check_names_mutable(&target)?;
+            if target.links() >= LINKS_MAX {
+                return Err(ErrorKind::TooManyNames.into());
+            }
+            let is_unnamed = target.links() == 0;
+            if is_unnamed && !self.shared.retained.is_held(inode) {
+                return Err(ErrorKind::NotFound.into());
+            }
+            if directory::lookup(self.store(), &directory, name)?.is_some() {
+                return Err(ErrorKind::Exists.into());
+            }
+            let mut change = self.writer().begin(self.name_credits())?;
+            let (links, now) = (target.links() + 1, change.now);
+            change.edit_inode(inode, |edit| {
+                edit.set_links(u16::try_from(links).unwrap_or(u16::MAX))?;
+                edit.set_changed(now)
+            })?;
+            if is_unnamed {
+                change.remove_orphan(inode)?;
+            }
+            directory::add(&mut change, parent, name, inode, target.file_type())?;
+            touch_directory(&mut change, parent, None)?;
+            change.finish();
+            Ok(())
+        })
+    }
+
+    /// Removes a name. The inode ends with its last name, or when nobody retains it.
+    ///
+    /// # Errors
+    /// `NotFound`, `IsADirectory`, `NotPermitted` by flags.
+    pub fn unlink(&self, parent: InodeNumber, name: &[u8]) -> Result<()> {
+        self.changing(|| {
+            check_name(name)?;
+            if is_dots(name) {
+                return Err(ErrorKind::IsADirectory.into());
+            }
+            let found = self.find(parent, name)?;
+            directory_for_removing(self.store(), parent)?;
+            if found.target.file_type() == FileType::Directory {
+                return Err(ErrorKind::IsADirectory.into());
+            }
+            check_names_mutable(&found.target)?;
+            let mut change = self.writer().begin(self.removal_credits(&found.target))?;
+            directory::remove(&mut change, parent, name)?;
+            touch_directory(&mut change, parent, None)?;
+            let removal = self.drop_name(&mut change, &found.target)?;
+            change.finish();
+            self.finish_removal(found.target.number(), removal)?;
+            drop(found.lock);
+            Ok(())
+        })
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// `NotEmpty` (also for ".."), `InvalidInput` for ".", `NotADirectory`, `NotFound`,
+    /// `NotPermitted` by flags.
+    pub fn rmdir(&self, parent: InodeNumber, name: &[u8]) -> Result<()> {
+        self.changing(|| {
+            check_name(name)?;
+            match name {
+                b"." => return Err(ErrorKind::InvalidInput("\".\" cannot be removed").into()),
+                b".." => return Err(ErrorKind::NotEmpty.into()),
+                _ => {}
+            }
+            let found = self.find(parent, name)?;
+            directory_for_removing(self.store(), parent)?;
+            let target = &found.target;
+            if target.file_type() != FileType::Directory {
+                return Err(ErrorKind::NotADirectory.into());
+            }
+            check_names_mutable(target)?;
+            if !directory::is_empty(self.store(), target)? {
+                return Err(ErrorKind::NotEmpty.into());
+            }
+            let mut change = self.writer().begin(self.removal_credits(target))?;
+            directory::remove(&mut change, parent, name)?;
+            let links = new_inode::links_with_one_less(&found.directory);
+            touch_directory(&mut change, parent, Some(links))?;
+            let removal = self.drop_directory(&mut change, target)?;
+            change.finish();
+            self.finish_removal(target.number(), removal)?;
+            drop(found.lock);
+            Ok(())
+        })
+    }
+
+    /// Locks a directory and what a name in it leads to.
+    pub(super) fn find(&self, parent: InodeNumber, name: &[u8]) -> Result<Found<'_>> {
+        loop {
+            // Which inode to lock is known only after a look; if the name leads elsewhere
+            // once both are locked, somebody was faster.
+            let expected = self.child(parent, name)?.number();
+            let lock = self.shared.locks.exclusive(&[parent, expected]);
+            let directory = self.store().inode(parent)?;
+            let target = namespace::child(self.store(), &directory, name)?;
+            if target.number() == expected {
+                return Ok(Found {
+                    directory,
+                    target,
+                    lock,
+                });
+            }
+        }
+    }
+
+    /// Blocks that removing a name, and the inode with it, may touch.
+    pub(super) fn removal_credits(&self, target: &Inode) -> usize {
+        let store = self.store();
+        self.name_credits() + xattr::credits(store) + mapping::credits(store, target, 1).max(16) * 2
+    }
+
+    /// Holds an inode: it lives on without a name until [`release`](Self::release).
+    ///
+    /// # Errors
+    /// `Stale` if it is not in use.
+    pub fn retain(&self, inode: InodeNumber) -> Result<()> {
+        let _lock = self.shared.locks.shared(inode);
+        let found = self.store().inode(inode)?;
+        if found.links() == 0 && !self.shared.retained.is_held(inode) {
+            return Err(ErrorKind::Stale.into());
+        }
+        self.shared.retained.add(inode);
+        Ok(())
+    }
+
+    /// Gives up what one [`retain`](Self::retain) or
+    /// [`create_unnamed`](Self::create_unnamed) holds. An inode without a name ends with the
+    /// last one.
+    ///
+    /// # Errors
+    /// If it cannot be ended now; the next opening of the volume does it.
+    pub fn release(&self, inode: InodeNumber) -> Result<()> {
+        self.noted((|| {
+            let _lock = self.shared.locks.exclusive(&[inode]);
+            if !self.shared.retained.drop_one(inode) {
+                return Ok(());
+            }
+            self.writer().space.end_reservation(inode);
+            match self.store().inode(inode) {
+                Ok(found) if found.links() == 0 => self.finish_removal(inode, Removal::Orphan),
+                Ok(_) => Ok(()),
+                Err(error) if matches!(error.kind(), ErrorKind::Stale) => Ok(()),
+                Err(error) => Err(error),
+            }
+        })())
+    }
+}

@@ -1,0 +1,184 @@
+//! Opening for writing, and closing.
+//!
+//! What opening writes, in this order, each durable before the next: the sign of multiple
+//! mount protection; the blocks of a journal that was not emptied, in their places; the
+//! superblock's mark that the journal must be looked at; the journal's superblock. Then
+//! orphans are finished, as ordinary changes. Closing goes the same way back.
+
+use std::sync::Arc;
+
+use images::BlockDevice;
+
+use super::trouble::{STATE_ERRORS, Trouble};
+use super::upkeep::Background;
+use super::{ErrorsPolicy, Shared, WritableVolume, WriteOptions, delete, retained};
+use crate::change::Writer;
+use crate::error::{ErrorKind, Result};
+use crate::file;
+use crate::format::features::CompatFeatures;
+use crate::format::superblock::RawSuperblock;
+use crate::inode_locks::InodeLocks;
+use crate::orphans;
+
+use crate::volume::{RecoveryReport, writing};
+
+/// `s_state`: unmounted cleanly.
+const STATE_VALID: u16 = 0x1;
+
+impl WritableVolume {
+    /// Opens the file system on `device` for reading and writing. A journal that was not
+    /// emptied is replayed onto the device, and orphans are finished.
+    ///
+    /// # Errors
+    /// `Unsupported` by the name of a feature that this program reads but does not write,
+    /// `Busy` if multiple mount protection says that somebody else uses it, `ReadOnly` if
+    /// the device cannot be written, and those of [`Volume::open`](crate::Volume::open).
+    pub fn open(device: Arc<dyn BlockDevice>, options: &WriteOptions) -> Result<Self> {
+        if device.is_read_only() {
+            return Err(ErrorKind::ReadOnly.into());
+        }
+        let (writer, report) = writing::open(device, options)?;
+        let policy = options.errors.unwrap_or_else(|| {
+            ErrorsPolicy::from_superblock(writer.store.superblock.errors_behavior)
+        });
+        let shared = Arc::new(Shared {
+            writer,
+            locks: InodeLocks::new(),
+            moves: parking_lot::Mutex::new(()),
+            retained: retained::Retained::default(),
+            trouble: Trouble::new(policy),
+            report,
+        });
+        shared.noted(begin_use(&shared.writer, options))?;
+        finish_orphans(&shared.writer);
+        let background = Background::start(&shared, options.commit_interval_ms);
+        Ok(Self {
+            shared,
+            background,
+            is_closed: false,
+        })
+    }
+
+    /// Makes everything durable, finishes what is retained without a name, and marks the
+    /// volume as cleanly unmounted.
+    ///
+    /// # Errors
+    /// The device's, and `Stopped` if writing failed before: then the journal has to be
+    /// replayed, which whoever opens the volume next does.
+    pub fn close(mut self) -> Result<()> {
+        self.shut()
+    }
+
+    fn shut(&mut self) -> Result<()> {
+        if self.is_closed {
+            return Ok(());
+        }
+        self.is_closed = true;
+        self.background.stop();
+        let shared = &self.shared;
+        for inode in shared.retained.all() {
+            let found = shared.writer.store.inode(inode);
+            if found.is_ok_and(|found| found.links() == 0) {
+                delete::delete(&shared.writer, inode)?;
+            }
+        }
+        shared.noted(end_use(&shared.writer))
+    }
+}
+
+impl Drop for WritableVolume {
+    fn drop(&mut self) {
+        if let Err(error) = self.shut() {
+            tracing::error!("the volume could not be closed cleanly: {error}");
+        }
+    }
+}
+
+/// Brings the superblock's account of its use up to date. Without a journal the volume is
+/// marked as in use, so that a crash is known; with one the journal's mark does that.
+fn begin_use(writer: &Writer, options: &WriteOptions) -> Result<()> {
+    let superblock = &writer.store.superblock;
+    let has_journal = superblock.has_compat(CompatFeatures::HAS_JOURNAL);
+    let has_orphan_file = superblock.has_compat(CompatFeatures::ORPHAN_FILE);
+    if superblock.state & STATE_ERRORS != 0 {
+        tracing::warn!("the file system has errors noted; e2fsck mends them");
+    }
+    let now = writer.clock.now();
+    let mut change = writer.begin(1)?;
+    writer.superblock.edit(&mut change.handle, |raw| {
+        raw.s_mnt_count = raw.s_mnt_count.get().saturating_add(1).into();
+        set_mounted(raw, now, options.mounted_on.as_deref());
+        if !has_journal {
+            raw.s_state = (raw.s_state.get() & !STATE_VALID).into();
+        }
+        if has_orphan_file {
+            orphans::mark_present(raw, true);
+        }
+    });
+    change.finish();
+    if has_journal {
+        return Ok(());
+    }
+    // What is written next may be what a crash interrupts.
+    writer.sync()
+}
+
+fn set_mounted(raw: &mut RawSuperblock, now: crate::Timestamp, place: Option<&[u8]>) {
+    let seconds = now.seconds.max(0).cast_unsigned();
+    raw.s_mtime = u32::try_from(seconds & 0xFFFF_FFFF).unwrap_or(0).into();
+    raw.s_mtime_hi = u8::try_from(seconds >> 32 & 0xFF).unwrap_or(0);
+    if let Some(place) = place {
+        // A NUL stays at the end.
+        let kept = place.iter().take(raw.s_last_mounted.len() - 1);
+        let mut name = [0; 64];
+        name.iter_mut().zip(kept).for_each(|(to, from)| *to = *from);
+        raw.s_last_mounted = name;
+    }
+}
+
+fn end_use(writer: &Writer) -> Result<()> {
+    let was_valid = writer.store.superblock.state & STATE_VALID != 0;
+    let has_orphans = !writer.orphans.all().is_empty();
+    writer.space.end_all_reservations();
+    let mut change = writer.begin(1)?;
+    writer.superblock.edit(&mut change.handle, |raw| {
+        if was_valid {
+            raw.s_state = (raw.s_state.get() | STATE_VALID).into();
+        }
+        if !has_orphans {
+            orphans::mark_present(raw, false);
+        }
+    });
+    change.finish();
+    writing::close(writer)
+}
+
+/// Ends or cuts what a crash left half done. What cannot be finished stays an orphan, for
+/// the next time or e2fsck.
+fn finish_orphans(writer: &Writer) {
+    for number in writer.orphans.all() {
+        if let Err(error) = finish_orphan(writer, number) {
+            tracing::warn!("orphan {number} cannot be finished: {error}");
+        }
+    }
+}
+
+fn finish_orphan(writer: &Writer, number: crate::InodeNumber) -> Result<()> {
+    let inode = match writer.store.inode(number) {
+        Ok(inode) => inode,
+        Err(error) if matches!(error.kind(), ErrorKind::Stale) => return forget(writer, number),
+        Err(error) => return Err(error),
+    };
+    if inode.links() == 0 {
+        return delete::delete(writer, number);
+    }
+    file::truncate_to_size(writer, number)?;
+    forget(writer, number)
+}
+
+fn forget(writer: &Writer, number: crate::InodeNumber) -> Result<()> {
+    let mut change = writer.begin(8)?;
+    change.remove_orphan(number)?;
+    change.finish();
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! Inodes that are held open: the last name's removal does not end them.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+
+use crate::types::InodeNumber;
+
+const SHARDS: usize = 16;
+
+/// Counts of holders. A shard's lock is held for a table look-up.
+#[derive(Debug, Default)]
+pub(super) struct Retained {
+    shards: [Mutex<HashMap<InodeNumber, u64>>; SHARDS],
+}
+
+impl Retained {
+    fn shard(&self, inode: InodeNumber) -> &Mutex<HashMap<InodeNumber, u64>> {
+        &self.shards[inode.0 as usize % SHARDS]
+    }
+
+    pub(super) fn add(&self, inode: InodeNumber) {
+        *self.shard(inode).lock().entry(inode).or_insert(0) += 1;
+    }
+
+    /// True if nobody holds the inode any more.
+    pub(super) fn drop_one(&self, inode: InodeNumber) -> bool {
+        let mut shard = self.shard(inode).lock();
+        let left = match shard.get_mut(&inode) {
+            None => return false,
+            Some(count) => {
+                *count = count.saturating_sub(1);
+                *count
+            }
+        };
+        if left == 0 {
+            shard.remove(&inode);
+        }
+        left == 0
+    }
+
+    pub(super) fn is_held(&self, inode: InodeNumber) -> bool {
+        self.shard(inode).lock().contains_key(&inode)
+    }
+
+    /// All inodes that are held.
+    pub(super) fn all(&self) -> Vec<InodeNumber> {
+        let shards = self.shards.iter();
+        shards
+            .flat_map(|shard| shard.lock().keys().copied().collect::<Vec<_>>())
+            .collect()
+    }
+}
