@@ -1,8 +1,9 @@
 //! What lies on the device when a volume is opened for writing, and when it is closed.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
-use images::BlockDevice;
+use images::{BlockDevice, Metered};
 use zerocopy::FromBytes;
 
 use crate::Clock;
@@ -37,6 +38,8 @@ pub(super) fn open(
     device: Arc<dyn BlockDevice>,
     options: &WriteOptions,
 ) -> Result<(Writer, RecoveryReport)> {
+    let meter = Arc::new(Metered::new(device));
+    let device: Arc<dyn BlockDevice> = meter.clone();
     let reading = OpenOptions {
         cache_bytes: options.cache_bytes / CLEAN_PART,
         ..OpenOptions::default()
@@ -72,6 +75,8 @@ pub(super) fn open(
         transactions: Transactions::new(log, limits),
         clock: options.clock,
         generations: Generations::new(options.clock != Clock::System),
+        meter,
+        accounted_bytes: AtomicU64::new(0),
     };
     Ok((writer, report))
 }

@@ -2,7 +2,9 @@
 
 mod attributes;
 mod delete;
+mod durability;
 mod files;
+mod identity;
 mod names;
 mod new_inode;
 mod open;
