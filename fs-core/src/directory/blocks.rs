@@ -126,7 +126,12 @@ fn index_kind(
 }
 
 /// The part of a block that holds records.
-pub(super) fn records<'a>(store: &Store, directory: &Inode, block: FileBlock, bytes: &'a [u8]) -> &'a [u8] {
+pub(super) fn records<'a>(
+    store: &Store,
+    directory: &Inode,
+    block: FileBlock,
+    bytes: &'a [u8],
+) -> &'a [u8] {
     let has_tail = store.superblock.has_metadata_csum()
         && index_kind(store, directory, block, bytes).is_none();
     directory_block::records_area(bytes, has_tail)

@@ -167,11 +167,7 @@ pub(crate) fn is_empty(store: &Store, directory: &Inode) -> Result<bool> {
     Ok(found.is_continue())
 }
 
-fn find(
-    store: &Store,
-    directory: &Inode,
-    name: &[u8],
-) -> Result<(FileBlock, records::Found)> {
+fn find(store: &Store, directory: &Inode, name: &[u8]) -> Result<(FileBlock, records::Found)> {
     if is_hashed(store, directory) {
         hash_edit::find(store, directory, name)
     } else {

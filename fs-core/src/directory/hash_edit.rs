@@ -11,11 +11,7 @@ use crate::store::Store;
 use crate::types::{FileBlock, InodeNumber};
 
 /// Adds a name.
-pub(super) fn add(
-    change: &mut Change<'_>,
-    number: InodeNumber,
-    record: &Record<'_>,
-) -> Result<()> {
+pub(super) fn add(change: &mut Change<'_>, number: InodeNumber, record: &Record<'_>) -> Result<()> {
     let store = change.store();
     let directory = change.inode(number)?;
     let Some(mut tree) = Tree::open(store, &directory)? else {

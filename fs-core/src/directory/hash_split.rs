@@ -39,11 +39,17 @@ impl<'a> Halves<'a> {
     }
 
     fn low(&self) -> impl Iterator<Item = Record<'a>> {
-        self.records.iter().take(self.cut).map(|(_, record)| *record)
+        self.records
+            .iter()
+            .take(self.cut)
+            .map(|(_, record)| *record)
     }
 
     fn high(&self) -> impl Iterator<Item = Record<'a>> {
-        self.records.iter().skip(self.cut).map(|(_, record)| *record)
+        self.records
+            .iter()
+            .skip(self.cut)
+            .map(|(_, record)| *record)
     }
 
     /// The hash of the upper half's pair.
@@ -176,7 +182,10 @@ fn split_leaf(
     let bytes = tree.leaf(block)?;
     let names = records::records(tree.area(&bytes)).chain([*record]);
     let halves = Halves::new(tree.hasher(), names);
-    let bounds = (tree.hash() & !1)..=tree.next_hash().map_or(u32::MAX, |next| next.saturating_sub(1));
+    let bounds = (tree.hash() & !1)
+        ..=tree
+            .next_hash()
+            .map_or(u32::MAX, |next| next.saturating_sub(1));
     if let Some((lowest, highest)) = halves.range()
         && !(bounds.contains(&lowest) && bounds.contains(&highest))
     {
@@ -228,12 +237,7 @@ fn split_node(
 }
 
 /// Moves all pairs of the root to a new block below it.
-fn add_level(
-    change: &mut Change<'_>,
-    directory: &Inode,
-    root: &Step,
-    levels: u8,
-) -> Result<()> {
+fn add_level(change: &mut Change<'_>, directory: &Inode, root: &Step, levels: u8) -> Result<()> {
     let new = append_node(change, directory, &decoded(root))?;
     set_pairs(change, directory, root, &[(0, new)], Some(levels + 1))
 }

@@ -109,11 +109,7 @@ pub(super) fn initialise(
 }
 
 /// Adds a name.
-pub(super) fn add(
-    change: &mut Change<'_>,
-    number: InodeNumber,
-    record: &Record<'_>,
-) -> Result<()> {
+pub(super) fn add(change: &mut Change<'_>, number: InodeNumber, record: &Record<'_>) -> Result<()> {
     let store = change.store();
     let directory = change.inode(number)?;
     let mut content = Content::of(store, &directory)?;

@@ -82,9 +82,7 @@ pub(crate) fn list(
     match order::of(store, directory)? {
         Order::Linear => list_records(store, directory, cookie, visit),
         Order::Small(hasher) => order::list_small(store, directory, &hasher, cookie, visit),
-        Order::Indexed(mut tree) => {
-            order::list_indexed(store, directory, &mut tree, cookie, visit)
-        }
+        Order::Indexed(mut tree) => order::list_indexed(store, directory, &mut tree, cookie, visit),
     }
     .map(|_| ())
 }

@@ -209,11 +209,7 @@ fn collect<'a>(
 }
 
 /// Sorts the names and visits those behind `cookie`.
-fn visit_sorted(
-    names: &mut [Keyed<'_>],
-    cookie: u64,
-    visit: &mut Visit<'_>,
-) -> ControlFlow<()> {
+fn visit_sorted(names: &mut [Keyed<'_>], cookie: u64, visit: &mut Visit<'_>) -> ControlFlow<()> {
     names.sort_unstable_by(|a, b| (a.key, a.name).cmp(&(b.key, b.name)));
     let (mut last, mut rank) = (None, RANK);
     for named in names.iter() {
