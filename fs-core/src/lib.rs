@@ -16,6 +16,7 @@ mod error;
 mod file;
 mod format;
 mod inline;
+mod inline_edit;
 mod journal;
 mod live_superblock;
 mod mapping;
