@@ -11,7 +11,7 @@ use super::limits;
 use crate::change::Change;
 use crate::error::{ErrorKind, Result};
 use crate::format::inode::Inode;
-use crate::mapping::{self, Progress};
+use crate::mapping::{self, FILE_BLOCKS_MAX, Progress};
 use crate::types::FileBlock;
 
 /// How far a collapse has come.
@@ -93,20 +93,21 @@ pub(super) fn insert(file: &FileEdit<'_>, inode: &Inode, offset: u64, len: u64) 
         return Err(ErrorKind::InvalidInput("the range begins at or behind the end").into());
     }
     let (from, by_blocks) = (file.block_of(offset), len / file.block_bytes);
-    let mut end = None;
+    let mut end = FileBlock(FILE_BLOCKS_MAX);
+    let mut is_first = true;
     loop {
         let inode = file.inode()?;
         let progress = file.change(file.long_credits(&inode), |change| {
-            if end.is_none() {
+            if is_first {
                 file.stamp(change, Some(size + len))?;
             }
-            mapping::shift_up(change, file.number, from, by_blocks)
+            mapping::shift_up_range(change, file.number, from..end, by_blocks)
         })?;
         let Progress::Until(next) = progress else {
             return Ok(());
         };
-        file.advanced(end.unwrap_or(next), next, end.is_none_or(|end| next < end))?;
-        end = Some(next);
+        end = file.advanced(end, next, next < end)?;
+        is_first = false;
     }
 }
 

@@ -182,13 +182,12 @@ impl<'w> FileEdit<'w> {
 
     /// Credits of a step that goes on as far as they last.
     pub(super) fn long_credits(&self, inode: &Inode) -> usize {
-        let is_small = has_small_map(inode);
-        let least = mapping::credits(self.store(), inode, 2).saturating_add(STEP_CREDITS);
-        if is_small {
-            least
+        let least = if has_small_map(inode) {
+            mapping::FRESH_CREDITS
         } else {
-            least.max(LARGE_STEP_CREDITS)
-        }
+            LARGE_STEP_CREDITS
+        };
+        least.saturating_add(STEP_CREDITS)
     }
 
     /// Takes a run for the hole at `block`, at most `len_blocks` of it.

@@ -48,6 +48,15 @@ pub(crate) fn shift_up(
 ) -> Result<Progress> {
     Err(ErrorKind::NotSupported("stub").into())
 }
+pub(crate) const FRESH_CREDITS: usize = 64;
+pub(crate) fn shift_up_range(
+    _: &mut Change<'_>,
+    _: InodeNumber,
+    _: Range<FileBlock>,
+    _: u64,
+) -> Result<Progress> {
+    Err(ErrorKind::NotSupported("stub").into())
+}
 pub(crate) fn swap(
     _: &mut Change<'_>,
     _: InodeNumber,

@@ -6,7 +6,8 @@ mod extents;
 mod indirect;
 
 pub(crate) use edit::{
-    Progress, convert, credits, empty_map, insert, remove, shift_down, shift_up, swap,
+    FRESH_CREDITS, Progress, convert, credits, empty_map, insert, remove, shift_down, shift_up,
+    shift_up_range, swap,
 };
 
 use crate::error::{ErrorKind, Result};
