@@ -1,14 +1,8 @@
 //! From a file's blocks to the device's: extent trees, the indirect blocks of
 //! ext2 and ext3, and the patched extent lists of a fast-commit log.
 
-mod edit;
 mod extents;
 mod indirect;
-
-pub(crate) use edit::{
-    FRESH_CREDITS, Progress, convert, credits, empty_map, insert, remove, shift_down, shift_up,
-    shift_up_range, swap,
-};
 
 use crate::error::{ErrorKind, Result};
 use crate::format::extent::Extent;
