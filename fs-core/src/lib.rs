@@ -36,7 +36,7 @@ mod xattr;
 pub use clock::Clock;
 pub use directory::DirEntry;
 pub use error::{Corruption, Error, ErrorKind, Result};
-pub use file::{SeekTarget, Segment};
+pub use file::{Allocation, SeekTarget, Segment, WriteContext};
 pub use format::features::{CompatFeatures, Features, IncompatFeatures, RoCompatFeatures};
 pub use format::group_descriptor::{
     BG_BLOCK_UNINIT, BG_INODE_UNINIT, BG_INODE_ZEROED, GroupDescriptor,

@@ -26,7 +26,7 @@ const UNWRITTEN_BLOCKS_MAX: u64 = 32_767;
 
 /// What fallocate(2) is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Allocation {
+pub enum Allocation {
     /// Take blocks for holes; they read as zeros.
     Allocate {
         /// The size stays.

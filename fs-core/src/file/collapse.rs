@@ -101,7 +101,7 @@ pub(super) fn insert(file: &FileEdit<'_>, inode: &Inode, offset: u64, len: u64) 
             if is_first {
                 file.stamp(change, Some(size + len))?;
             }
-            mapping::shift_up_range(change, file.number, from..end, by_blocks)
+            mapping::shift_up(change, file.number, from..end, by_blocks)
         })?;
         let Progress::Until(next) = progress else {
             return Ok(());

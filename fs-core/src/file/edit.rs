@@ -33,12 +33,12 @@ const S_IXGRP: u16 = 0o010;
 
 /// On whose behalf content is changed.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct WriteContext {
+pub struct WriteContext {
     /// The blocks kept for the reserved user may be used.
-    pub(crate) may_use_reserve: bool,
+    pub may_use_reserve: bool,
     /// The set-user-ID bit is dropped, and the set-group-ID bit where the group may
     /// execute. `security.capability` is the caller's business.
-    pub(crate) clear_privileges: bool,
+    pub clear_privileges: bool,
 }
 
 /// Fails unless the content of this inode may be changed.

@@ -32,8 +32,9 @@ mod tests;
 mod truncate;
 mod write;
 
-pub(crate) use allocate::{Allocation, allocate};
-pub(crate) use edit::WriteContext;
+pub use allocate::Allocation;
+pub(crate) use allocate::allocate;
+pub use edit::WriteContext;
 pub use read::Segment;
 pub(crate) use read::{plan, read};
 pub use seek::SeekTarget;

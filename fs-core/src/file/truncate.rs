@@ -76,6 +76,9 @@ fn shrink(file: &FileEdit<'_>, inode: &Inode, size: u64) -> Result<()> {
     };
     file.remove_blocks(start..end)?;
     let inode = file.inode()?;
+    if inode.links() == 0 {
+        return Ok(()); // It is an orphan for that reason, too.
+    }
     file.change(file.run_credits(&inode), |change| {
         writer.orphans.remove(change, number)
     })
