@@ -70,7 +70,7 @@ fn apply(bench: &mut Bench, step: &Step) {
     let has_extents = bench.has_extents();
     match *step {
         Step::Fill { at, len, written } => {
-            bench.fill(at..at + len, written || !has_extents).unwrap()
+            bench.fill(at..at + len, written || !has_extents).unwrap();
         }
         Step::Comb { at, count, written } => {
             for block in (at..at + 2 * count).step_by(2) {
