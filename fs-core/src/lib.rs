@@ -17,6 +17,7 @@ mod file;
 mod format;
 mod generations;
 mod inline;
+mod inline_edit;
 mod inode_locks;
 mod journal;
 mod live_superblock;
