@@ -187,6 +187,7 @@ pub enum Operation {
         held: usize,
     },
     Sync,
+    Checkpoint,
     Fsync {
         target: Target,
     },

@@ -62,7 +62,8 @@ impl Model {
         Ok(())
     }
 
-    pub(super) fn write(
+    /// Writes these bytes.
+    pub fn write_bytes(
         &mut self,
         file: &Target,
         data: &[u8],

@@ -119,7 +119,7 @@ impl Model {
                 data,
                 offset,
                 context,
-            } => self.write(file, &data.bytes(), *offset, *context),
+            } => self.write_bytes(file, &data.bytes(), *offset, *context),
             Operation::Truncate {
                 file,
                 size,
@@ -157,7 +157,7 @@ impl Model {
                 Ok(Outcome::Done)
             }
             Operation::Release { held } => self.release(*held),
-            Operation::Sync => Ok(Outcome::Done),
+            Operation::Sync | Operation::Checkpoint => Ok(Outcome::Done),
             Operation::Fsync { target } => self.resolve(target).map(|_| Outcome::Done),
             Operation::Reopen { seconds } => {
                 self.reopen();
