@@ -84,9 +84,7 @@ fn the_goal_comes_first_then_what_follows() {
     assert_eq!(third, run(28_020, 10));
     let fourth = changed(writer, |change| change.allocate(metadata(28_000, 4)));
     assert_eq!(fourth, run(28_003, 4));
-    for run in [run(28_000, 30)] {
-        changed(writer, |change| change.free_data(run));
-    }
+    changed(writer, |change| change.free_data(run(28_000, 30)));
     fixture.close();
 }
 
@@ -107,7 +105,7 @@ fn exact_blocks_can_be_taken_across_groups() {
     let border = (1..20).map(|group| group * 1024 + 1);
     let border = border
         .filter(|border| (border - 20..border + 20).all(|block| free.contains(&block)))
-        .last()
+        .next_back()
         .unwrap();
     let wanted = run(border - 20, 40);
     let writer = &fixture.writer;
