@@ -11,6 +11,7 @@ use crate::format::inode::Inode;
 use crate::format::inode_edit::InodeEdit;
 use crate::format::superblock::RawSuperblock;
 use crate::live_superblock::LiveSuperblock;
+use crate::orphans::Orphans;
 use crate::space::{BlockRequest, BlockRun, InodeRequest, Space};
 use crate::store::Store;
 use crate::transaction::{Handle, Joined, Preparation, TransactionId, Transactions};
@@ -23,6 +24,7 @@ pub(crate) struct Writer {
     pub(crate) store: Store,
     pub(crate) space: Space,
     pub(crate) superblock: LiveSuperblock,
+    pub(crate) orphans: Orphans,
     pub(crate) transactions: Transactions,
     pub(crate) clock: Clock,
 }
@@ -202,6 +204,16 @@ impl<'v> Change<'v> {
         writer
             .space
             .free_inode(&writer.store, &mut self.handle, number, is_directory)
+    }
+
+    /// Has an inode finished after a crash; see [`Orphans`].
+    pub(crate) fn add_orphan(&mut self, inode: InodeNumber) -> Result<()> {
+        self.writer.orphans.add(self, inode)
+    }
+
+    /// The inode needs nothing after a crash any more.
+    pub(crate) fn remove_orphan(&mut self, inode: InodeNumber) -> Result<()> {
+        self.writer.orphans.remove(self, inode)
     }
 
     /// Makes the change part of the transaction.

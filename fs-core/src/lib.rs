@@ -21,6 +21,7 @@ mod journal;
 mod live_superblock;
 mod mapping;
 mod namespace;
+mod orphans;
 mod patches;
 mod run;
 mod space;

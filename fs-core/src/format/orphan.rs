@@ -67,3 +67,42 @@ pub(crate) fn entries(
         .filter(|inode| inode.0 != 0)
         .collect())
 }
+
+/// Entries a block of `len_bytes` holds.
+pub(crate) fn capacity(len_bytes: usize) -> usize {
+    len_bytes.saturating_sub(TAIL_BYTES) / 4
+}
+
+/// The entry with this number, 0 if the slot is empty.
+pub(crate) fn entry(bytes: &[u8], slot: usize) -> u32 {
+    bytes
+        .get(slot * 4..slot * 4 + 4)
+        .and_then(|entry| entry.try_into().ok())
+        .map_or(0, u32::from_le_bytes)
+}
+
+/// Sets an entry, 0 to empty the slot, and the checksum.
+pub(crate) fn set_entry(
+    block: FsBlock,
+    bytes: &mut [u8],
+    slot: usize,
+    inode: InodeNumber,
+    checksum_seed: Option<u32>,
+) {
+    let Some((entries, tail)) = bytes
+        .len()
+        .checked_sub(TAIL_BYTES)
+        .and_then(|at| bytes.split_at_mut_checked(at))
+    else {
+        return;
+    };
+    if let Some(entry) = entries.get_mut(slot * 4..slot * 4 + 4) {
+        entry.copy_from_slice(&inode.0.to_le_bytes());
+    }
+    if let Some(seed) = checksum_seed
+        && let Some(field) = tail.get_mut(4..)
+    {
+        let checksum = crc32c_raw(crc32c_raw(seed, &block.0.to_le_bytes()), entries);
+        field.copy_from_slice(&checksum.to_le_bytes());
+    }
+}

@@ -14,6 +14,7 @@ use crate::format::journal::RawJournalSuperblock;
 use crate::format::superblock::{PRIMARY_OFFSET_BYTES, RawSuperblock, SIZE_BYTES};
 use crate::journal::{self, LogFeatures, LogWriter};
 use crate::live_superblock::LiveSuperblock;
+use crate::orphans::Orphans;
 use crate::space::Space;
 use crate::store::Store;
 use crate::transaction::{Limits, Log, Transactions};
@@ -45,10 +46,12 @@ pub(crate) fn open_writer(device: Arc<dyn BlockDevice>, clock: Clock) -> Result<
         log.writer.restart()?;
     }
     let space = Space::open(&store, false)?;
+    let orphans = Orphans::load(&store)?;
     Ok(Writer {
         store,
         space,
         superblock,
+        orphans,
         transactions: Transactions::new(log, limits),
         clock,
     })
