@@ -1,0 +1,1 @@
+//! Maps changed at random, judged by a model and by e2fsck.
