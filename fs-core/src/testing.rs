@@ -59,6 +59,11 @@ impl Fixture {
         Self { writer, memory }
     }
 
+    /// The device's bytes as they are.
+    pub(crate) fn image(&self) -> Vec<u8> {
+        self.memory.snapshot()
+    }
+
     /// Closes the volume and has e2fsck judge it.
     #[track_caller]
     pub(crate) fn close(self) -> Vec<u8> {
