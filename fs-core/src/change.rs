@@ -16,6 +16,7 @@ use crate::space::{BlockRequest, BlockRun, InodeRequest, Space};
 use crate::store::Store;
 use crate::transaction::{Handle, Joined, Preparation, TransactionId, Transactions};
 use crate::types::{FsBlock, InodeNumber, Timestamp};
+use crate::xattr::Sharing;
 use std::sync::Arc;
 
 /// Parts of a volume open for writing.
@@ -27,6 +28,7 @@ pub(crate) struct Writer {
     pub(crate) orphans: Orphans,
     pub(crate) transactions: Transactions,
     pub(crate) clock: Clock,
+    pub(crate) sharing: Sharing,
 }
 
 impl Writer {

@@ -48,3 +48,4 @@ pub use journal::JournalSuperblock;
 pub use run::{ExtentState, MappedExtent};
 pub use types::{FileBlock, FileType, FsBlock, GroupNumber, InodeNumber, Timestamp};
 pub use volume::{OpenOptions, Recovery, RecoveryReport, StatFs, Volume};
+pub use xattr::XattrSet;

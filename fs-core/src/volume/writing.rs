@@ -20,6 +20,7 @@ use crate::store::Store;
 use crate::transaction::{Limits, Log, Transactions};
 use crate::volume::OpenOptions;
 use crate::volume::{open, recovery};
+use crate::xattr::Sharing;
 
 /// Opens a volume whose journal is clean.
 pub(crate) fn open_writer(device: Arc<dyn BlockDevice>, clock: Clock) -> Result<Writer> {
@@ -54,6 +55,7 @@ pub(crate) fn open_writer(device: Arc<dyn BlockDevice>, clock: Clock) -> Result<
         orphans,
         transactions: Transactions::new(log, limits),
         clock,
+        sharing: Sharing::new(),
     })
 }
 
