@@ -16,8 +16,9 @@ use crate::change::{Change, Writer};
 use crate::clock::Clock;
 use crate::error::{ErrorKind, Result};
 use crate::testing::Fixture;
+use crate::testing::open_writer;
 use crate::types::{FileType, FsBlock, InodeNumber};
-use crate::volume::{close_writer, open_writer};
+use crate::volume::close_writer;
 
 use super::{BlockRequest, BlockRun, InodeRequest, Purpose};
 
