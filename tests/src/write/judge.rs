@@ -1,5 +1,6 @@
 //! Who judges a volume that was written to: e2fsck, the host's kernel, debugfs.
 
+use super::device::CowDevice;
 use super::kernel;
 use super::kinds::VolumeKind;
 use super::load;
@@ -11,10 +12,7 @@ use crate::scratch::Scratch;
 use crate::tool;
 use anyhow::{Context, Result, ensure};
 use fs_core::{OpenOptions, Recovery, Volume};
-use images::Memory;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// How thoroughly a volume is judged.
@@ -26,36 +24,23 @@ pub enum Depth {
     Mounted,
 }
 
-/// Writes an image, without its zeros.
-pub fn write_image(scratch: &Scratch, name: &str, image: &[u8]) -> Result<PathBuf> {
-    const CHUNK: usize = 16 << 10;
-    let path = scratch.sparse(name, image.len() as u64)?;
-    let file = File::options().write(true).open(&path)?;
-    let zeros = [0; CHUNK];
-    for (chunk, at) in image.chunks(CHUNK).zip((0u64..).step_by(CHUNK)) {
-        if chunk != &zeros[..chunk.len()] {
-            file.write_all_at(chunk, at)?;
-        }
-    }
-    Ok(path)
-}
-
 /// Closes the volume of a run and has it judged: e2fsck finds nothing; what is read anew is
 /// what the model says, and so is what the kernel shows, or debugfs.
-pub fn judge(mut run: Run, memory: &Memory, kind: &VolumeKind, depth: Depth) -> Result<()> {
+pub fn judge(mut run: Run, device: &CowDevice, kind: &VolumeKind, depth: Depth) -> Result<()> {
     run.compare().context("while open")?;
     run.close()?;
     run.model.reopen();
     let model = &run.model.tree;
-    let image = memory.snapshot();
+    let image = device.image();
     let scratch = Scratch::new()?;
-    let path = write_image(&scratch, "image", &image)?;
+    let path = scratch.path("image");
+    image.write_to(&path)?;
     fsck(&path)?;
     let options = OpenOptions {
         recovery: Recovery::None,
         ..OpenOptions::default()
     };
-    let volume = Volume::open(Arc::new(Memory::read_only(image)), &options)?;
+    let volume = Volume::open(image.device(), &options)?;
     same(model, &load::tree(&volume)?, "what is read anew")?;
     if depth == Depth::Checked {
         return Ok(());

@@ -1,5 +1,6 @@
 //! Kinds of volumes to write to, as mke2fs makes them.
 
+use super::device::Image;
 use super::draw::Limits;
 use crate::scratch::Scratch;
 use anyhow::Result;
@@ -33,7 +34,7 @@ pub const KINDS: &[VolumeKind] = &[
     kind("ext4 2k", 16 << 10, &["-b", "2048"]),
     VolumeKind {
         mounts: false,
-        ..kind("ext4 64k", 256 << 10, &["-b", "65536", "-J", "size=64"])
+        ..kind("ext4 64k", 144 << 10, &["-b", "65536", "-J", "size=64"])
     },
     kind(
         "no journal",
@@ -128,7 +129,7 @@ pub const KINDS: &[VolumeKind] = &[
     kind("few blocks, ext2", 1 << 10, &["-t", "ext2", "-b", "1024"]),
     kind(
         "few blocks, inline_data, ea_inode",
-        2 << 10,
+        2200,
         &["-b", "1024", "-J", "size=1", "-O", "inline_data,ea_inode"],
     ),
     kind(
@@ -150,12 +151,12 @@ impl VolumeKind {
     }
 
     /// An empty volume's image.
-    pub fn image(&self) -> Result<Vec<u8>> {
+    pub fn image(&self) -> Result<Image> {
         let scratch = Scratch::new()?;
         let mut args = vec!["-E", "lazy_itable_init=0,lazy_journal_init=1"];
         args.extend(self.mke2fs);
         let path = scratch.mke2fs("image", self.size_kib << 10, &args)?;
-        Ok(std::fs::read(path)?)
+        Ok(Image::new(&std::fs::read(path)?))
     }
 
     /// How far random operations go.

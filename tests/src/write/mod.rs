@@ -7,6 +7,7 @@
 //! ```
 
 pub mod content;
+pub mod device;
 pub mod draw;
 pub mod judge;
 pub mod kernel;

@@ -70,8 +70,23 @@ impl fmt::Display for Counts {
 }
 
 fn errno_name(errno: Errno) -> String {
-    let text = format!("{errno:?}");
-    text.split(',').next().unwrap_or_default().to_owned()
+    let name = match errno {
+        Errno::PERM => "EPERM",
+        Errno::NOENT => "ENOENT",
+        Errno::EXIST => "EEXIST",
+        Errno::NOTDIR => "ENOTDIR",
+        Errno::ISDIR => "EISDIR",
+        Errno::INVAL => "EINVAL",
+        Errno::FBIG => "EFBIG",
+        Errno::NOSPC => "ENOSPC",
+        Errno::MLINK => "EMLINK",
+        Errno::NAMETOOLONG => "ENAMETOOLONG",
+        Errno::NOTEMPTY => "ENOTEMPTY",
+        Errno::NODATA => "ENODATA",
+        Errno::OPNOTSUPP => "EOPNOTSUPP",
+        other => return format!("errno {}", other.raw_os_error()),
+    };
+    name.to_owned()
 }
 
 /// What a volume did.
