@@ -111,7 +111,7 @@ fn child_of(parent: u32, file_type: FileType) -> InodeRequest {
 }
 
 fn commit(writer: &Writer) {
-    writer.commit(writer.transactions.running_id()).unwrap();
+    writer.commit_pending().unwrap();
 }
 
 /// One change that ends well.
