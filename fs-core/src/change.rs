@@ -18,6 +18,9 @@ use crate::store::Store;
 use crate::transaction::{Handle, Joined, Preparation, TransactionId, Transactions};
 use crate::types::{FsBlock, InodeNumber, Timestamp};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use images::Metered;
 
 /// Parts of a volume open for writing.
 #[derive(Debug)]
@@ -29,6 +32,10 @@ pub(crate) struct Writer {
     pub(crate) transactions: Transactions,
     pub(crate) clock: Clock,
     pub(crate) generations: Generations,
+    /// Counts what is written.
+    pub(crate) meter: Arc<Metered>,
+    /// What of that the superblock accounts for already.
+    pub(crate) accounted_bytes: AtomicU64,
 }
 
 impl Writer {
@@ -68,10 +75,21 @@ impl Writer {
         self.space.prepare(&self.store, preparation, id)?;
         let counts = self.space.counts();
         let now = self.clock.now();
+        let new_kib = self.take_written_kib();
         self.superblock.prepare(preparation, |raw| {
             set_free_counts(raw, counts.blocks, counts.inodes);
             set_written_at(raw, now);
+            raw.s_kbytes_written = raw.s_kbytes_written.get().saturating_add(new_kib).into();
         })
+    }
+
+    /// Whole KiB written since the last call.
+    fn take_written_kib(&self) -> u64 {
+        let accounted = self.accounted_bytes.load(Ordering::Relaxed);
+        let new_kib = self.meter.written_bytes().saturating_sub(accounted) / 1024;
+        self.accounted_bytes
+            .fetch_add(new_kib * 1024, Ordering::Relaxed);
+        new_kib
     }
 
     /// Commits what has changed since the last commit, if anything has.

@@ -40,7 +40,9 @@ impl Fixture {
     pub(crate) fn of(image: Vec<u8>) -> Self {
         let memory = Arc::new(Memory::new(image));
         let device: Arc<dyn BlockDevice> = memory.clone();
-        let (writer, _) = open_writer(device, &WriteOptions::default()).unwrap();
+        let writer = open_writer(device, &WriteOptions::default())
+            .unwrap()
+            .writer;
         Self { writer, memory }
     }
 

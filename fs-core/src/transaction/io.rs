@@ -117,14 +117,15 @@ fn settle(cache: &BlockCache, unsettled: &mut BTreeMap<FsBlock, Arc<Block>>) -> 
 }
 
 /// Without a log the order alone protects: what is pointed to before what points to it.
-/// Bitmaps and new nodes first, inodes next, names last; a crash may leave blocks and
-/// inodes that are marked in use and belong to nobody, which e2fsck frees.
+/// Bitmaps and new nodes first, inodes next, then names, and the superblock, which says
+/// whether all is well, last. A crash may leave blocks and inodes that are marked in use and
+/// belong to nobody, which e2fsck frees.
 fn write_without_log(cache: &BlockCache, sealed: Sealed) -> Result<()> {
     let device = cache.device().as_ref();
     let mut blocks = sealed.blocks;
     blocks.sort_unstable_by_key(|(number, _)| *number);
     device.flush()?;
-    for phase in 0..=2 {
+    for phase in 0..=3 {
         let some = blocks
             .iter()
             .filter(|(_, block)| phase_of(block.kind()) == phase);
@@ -141,6 +142,7 @@ fn phase_of(kind: Option<RoleKind>) -> u8 {
     match kind {
         Some(RoleKind::InodeTable) => 1,
         Some(RoleKind::DirectoryLeaf | RoleKind::DirectoryIndex) => 2,
+        Some(RoleKind::Superblock) => 3,
         _ => 0,
     }
 }

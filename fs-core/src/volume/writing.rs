@@ -1,8 +1,9 @@
 //! What lies on the device when a volume is opened for writing, and when it is closed.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
-use images::BlockDevice;
+use images::{BlockDevice, Metered};
 use zerocopy::FromBytes;
 
 use crate::Clock;
@@ -19,6 +20,7 @@ use crate::space::Space;
 use crate::store::Store;
 use crate::transaction::{Limits, Log, Transactions};
 use crate::types::FsBlock;
+use crate::volume::mmp::{self, MmpHold};
 use crate::volume::{OpenOptions, RecoveryReport, WriteOptions, open, recovery};
 
 /// `s_state`: errors were found.
@@ -31,12 +33,19 @@ const UNSETTLED_PART: usize = 4;
 /// No transaction is smaller: one operation must fit.
 const TRANSACTION_BLOCKS_MIN: usize = 128;
 
+/// A volume that has been opened for writing.
+pub(crate) struct Opened {
+    pub(crate) writer: Writer,
+    pub(crate) report: RecoveryReport,
+    /// The hold of multiple mount protection.
+    pub(super) mmp: Option<MmpHold>,
+}
+
 /// Opens the parts of a volume for writing: the journal is replayed onto the device, and
 /// the volume marked so that whoever comes after a crash does the same.
-pub(super) fn open(
-    device: Arc<dyn BlockDevice>,
-    options: &WriteOptions,
-) -> Result<(Writer, RecoveryReport)> {
+pub(crate) fn open(device: Arc<dyn BlockDevice>, options: &WriteOptions) -> Result<Opened> {
+    let meter = Arc::new(Metered::new(device));
+    let device: Arc<dyn BlockDevice> = meter.clone();
     let reading = OpenOptions {
         cache_bytes: options.cache_bytes / CLEAN_PART,
         ..OpenOptions::default()
@@ -49,6 +58,7 @@ pub(super) fn open(
         let what = "writing to a volume with an external journal".to_owned();
         return Err(ErrorKind::Unsupported(what).into());
     }
+    let mmp = mmp::take(&device, &opened.superblock, &options.host, options.clock)?;
     let mut store = recovery::store(Arc::clone(&device), opened, &reading);
     let mut report = RecoveryReport::default();
     let mut sequence = None;
@@ -72,8 +82,14 @@ pub(super) fn open(
         transactions: Transactions::new(log, limits),
         clock: options.clock,
         generations: Generations::new(options.clock != Clock::System),
+        meter,
+        accounted_bytes: AtomicU64::new(0),
     };
-    Ok((writer, report))
+    Ok(Opened {
+        writer,
+        report,
+        mmp,
+    })
 }
 
 /// Makes everything durable and says that there is nothing to recover.

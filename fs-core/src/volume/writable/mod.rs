@@ -2,7 +2,9 @@
 
 mod attributes;
 mod delete;
+mod durability;
 mod files;
+mod identity;
 mod names;
 mod new_inode;
 mod open;
@@ -29,6 +31,7 @@ use crate::namespace;
 use crate::run::MappedExtent;
 use crate::store::Store;
 use crate::types::{FileBlock, InodeNumber};
+use crate::volume::mmp::MmpHold;
 use crate::volume::{RecoveryReport, StatFs};
 use crate::xattr;
 
@@ -108,6 +111,7 @@ impl Default for WriteOptions {
 pub struct WritableVolume {
     shared: Arc<Shared>,
     background: upkeep::Background,
+    mmp: Option<MmpHold>,
     is_closed: bool,
 }
 

@@ -5,7 +5,7 @@
 //! superblock's mark that the journal must be looked at; the journal's superblock. Then
 //! orphans are finished, as ordinary changes. Closing goes the same way back.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use images::BlockDevice;
 
@@ -20,7 +20,8 @@ use crate::format::superblock::RawSuperblock;
 use crate::inode_locks::InodeLocks;
 use crate::orphans;
 
-use crate::volume::{RecoveryReport, writing};
+use crate::volume::mmp::Holder;
+use crate::volume::writing::{self, Opened};
 
 /// `s_state`: unmounted cleanly.
 const STATE_VALID: u16 = 0x1;
@@ -37,7 +38,11 @@ impl WritableVolume {
         if device.is_read_only() {
             return Err(ErrorKind::ReadOnly.into());
         }
-        let (writer, report) = writing::open(device, options)?;
+        let Opened {
+            writer,
+            report,
+            mmp,
+        } = writing::open(device, options)?;
         let policy = options.errors.unwrap_or_else(|| {
             ErrorsPolicy::from_superblock(writer.store.superblock.errors_behavior)
         });
@@ -49,12 +54,17 @@ impl WritableVolume {
             trouble: Trouble::new(policy),
             report,
         });
+        if let Some(mmp) = &mmp {
+            let holder: Weak<dyn Holder> = Arc::<Shared>::downgrade(&shared);
+            mmp.report_to(holder)?;
+        }
         shared.noted(begin_use(&shared.writer, options))?;
         finish_orphans(&shared.writer);
         let background = Background::start(&shared, options.commit_interval_ms);
         Ok(Self {
             shared,
             background,
+            mmp,
             is_closed: false,
         })
     }
@@ -82,7 +92,17 @@ impl WritableVolume {
                 delete::delete(&shared.writer, inode)?;
             }
         }
-        shared.noted(end_use(&shared.writer))
+        shared.noted(end_use(&shared.writer))?;
+        match self.mmp.take() {
+            Some(mmp) => mmp.release(),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Holder for Shared {
+    fn lost(&self, why: &str) {
+        self.writer.transactions.stop(why);
     }
 }
 
