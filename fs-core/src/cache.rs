@@ -339,8 +339,9 @@ impl BlockCache {
         }
     }
 
-    /// Undoes a change. The block still counts as changed if it was pinned.
-    pub(crate) fn restore(&self, number: FsBlock, before: Before) {
+    /// Undoes a change. True if the block was pinned: then it counts as changed, also if the
+    /// change was that it was forgotten.
+    pub(crate) fn restore(&self, number: FsBlock, before: Before) -> bool {
         let mut shard = self.shard(number).lock();
         match before.block {
             Some(block) if before.was_pinned => {
@@ -349,6 +350,7 @@ impl BlockCache {
                     is_running: true,
                 };
                 shard.pinned.insert(number, pinned);
+                true
             }
             other => {
                 shard.pinned.remove(&number);
@@ -356,6 +358,7 @@ impl BlockCache {
                     Some(block) => shard.clean.put(number, block),
                     None => shard.clean.pop(&number),
                 };
+                false
             }
         }
     }

@@ -18,6 +18,7 @@ mod format;
 mod generations;
 mod inline;
 mod inode_locks;
+mod inline_edit;
 mod journal;
 mod live_superblock;
 mod mapping;

@@ -20,14 +20,28 @@ impl Fixture {
     /// Runs mke2fs with these options; `size` is as mke2fs takes it. `None`, and a line that
     /// says so, if mke2fs is not there.
     pub(crate) fn new(options: &[&str], size: &str) -> Option<Self> {
+        Self::filled(options, size, |_| {})
+    }
+
+    /// The same, with what `fill` puts into a directory.
+    pub(crate) fn filled(
+        options: &[&str],
+        size: &str,
+        fill: impl FnOnce(&std::path::Path),
+    ) -> Option<Self> {
         if !skipping::have_programs(&["mke2fs", "e2fsck"]) {
             return None;
         }
         let directory = tempfile::tempdir().unwrap();
         let image = directory.path().join("image");
+        let tree = directory.path().join("tree");
+        std::fs::create_dir(&tree).unwrap();
+        fill(&tree);
         let made = Command::new("mke2fs")
             .args(["-q", "-F"])
             .args(options)
+            .arg("-d")
+            .arg(&tree)
             .arg(&image)
             .arg(size)
             .output()
@@ -44,6 +58,11 @@ impl Fixture {
             .unwrap()
             .writer;
         Self { writer, memory }
+    }
+
+    /// The device's bytes as they are.
+    pub(crate) fn image(&self) -> Vec<u8> {
+        self.memory.snapshot()
     }
 
     /// Closes the volume and has e2fsck judge it.

@@ -65,23 +65,35 @@ pub(super) fn count(store: &Store, directory: &Inode) -> Result<u64> {
 /// A block of the directory, its records and checksum checked.
 pub(super) fn load(store: &Store, directory: &Inode, block: FileBlock) -> Result<Arc<Block>> {
     let place = place(store, directory, block)?;
-    let role = Role::of_inode(
-        RoleKind::DirectoryLeaf,
-        directory.number(),
-        u8::from(block.0 == 0),
-    );
-    store.cache.get(place, role, |bytes| {
-        let name = format!("directory {}", directory.number());
-        if let Some(seed) = store.seed_for(directory) {
-            if let Some(kind) = index_kind(store, directory, block, bytes) {
-                htree::check(&name, place, bytes, kind, u8::MAX, Some(seed))?;
-            } else {
-                directory_block::check_checksum(&name, seed, place, bytes)?;
-            }
-        }
-        let area = records(store, directory, block, bytes);
-        directory_block::check(&name, Some(place), area, rules(store))
+    store.cache.get(place, role(directory, block), |bytes| {
+        check(store, directory, block, place, bytes)
     })
+}
+
+/// What a block is read as by who looks for records.
+pub(super) fn role(directory: &Inode, block: FileBlock) -> Role {
+    let level = u8::from(block.0 == 0);
+    Role::of_inode(RoleKind::DirectoryLeaf, directory.number(), level)
+}
+
+/// The check of [`load`].
+pub(super) fn check(
+    store: &Store,
+    directory: &Inode,
+    block: FileBlock,
+    place: FsBlock,
+    bytes: &[u8],
+) -> Result<()> {
+    let name = format_args!("directory {}", directory.number());
+    if let Some(seed) = store.seed_for(directory) {
+        if let Some(kind) = index_kind(store, directory, block, bytes) {
+            htree::check(&name, place, bytes, kind, u8::MAX, Some(seed))?;
+        } else {
+            directory_block::check_checksum(&name, seed, place, bytes)?;
+        }
+    }
+    let area = records(store, directory, block, bytes);
+    directory_block::check(&name, Some(place), area, rules(store))
 }
 
 /// Where a block of the directory lies; directories have no holes.
@@ -114,10 +126,25 @@ fn index_kind(
 }
 
 /// The part of a block that holds records.
-fn records<'a>(store: &Store, directory: &Inode, block: FileBlock, bytes: &'a [u8]) -> &'a [u8] {
+pub(super) fn records<'a>(
+    store: &Store,
+    directory: &Inode,
+    block: FileBlock,
+    bytes: &'a [u8],
+) -> &'a [u8] {
     let has_tail = store.superblock.has_metadata_csum()
         && index_kind(store, directory, block, bytes).is_none();
     directory_block::records_area(bytes, has_tail)
+}
+
+/// The block cannot be what the directory's other blocks say it is.
+pub(super) fn damaged(directory: &Inode, block: FileBlock, expected: &str) -> Error {
+    Error::corrupt(
+        format_args!("block {block} of {}", name_of(directory)),
+        None,
+        expected,
+        "something else",
+    )
 }
 
 pub(super) fn name_of(directory: &Inode) -> String {

@@ -1,10 +1,20 @@
-//! Directories: listing and looking up names, whatever their form.
+//! Directories: listing, looking up and changing names, whatever their form.
 
+mod append;
 mod blocks;
+mod edit;
+mod hash_edit;
+mod hash_split;
 mod hashed;
 mod inline;
+mod inline_edit;
+mod leaf;
+mod linear_edit;
+mod order;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use edit::{add, credits, initialise, is_empty, remove, replace};
 
 use std::ops::ControlFlow;
 
@@ -15,6 +25,7 @@ use crate::format::inode::Inode;
 use crate::format::inode_flags::InodeFlags;
 use crate::store::Store;
 use crate::types::{FileType, InodeNumber};
+use order::Order;
 
 /// The longest name ext4 can store.
 pub(crate) const NAME_BYTES_MAX: usize = 255;
@@ -64,8 +75,27 @@ pub(crate) fn list(
     visit: &mut Visit<'_>,
 ) -> Result<()> {
     check_is_listable(directory)?;
+    if store.patches.names(directory.number()).is_some() {
+        // Nothing changes while there are patches.
+        return list_in_place(store, directory, cookie, visit).map(|_| ());
+    }
+    match order::of(store, directory)? {
+        Order::Linear => list_records(store, directory, cookie, visit),
+        Order::Small(hasher) => order::list_small(store, directory, &hasher, cookie, visit),
+        Order::Indexed(mut tree) => order::list_indexed(store, directory, &mut tree, cookie, visit),
+    }
+    .map(|_| ())
+}
+
+/// The same in the order of the records.
+fn list_in_place(
+    store: &Store,
+    directory: &Inode,
+    cookie: u64,
+    visit: &mut Visit<'_>,
+) -> Result<ControlFlow<()>> {
     let Some(patch) = store.patches.names(directory.number()) else {
-        return list_records(store, directory, cookie, visit).map(|_| ());
+        return list_records(store, directory, cookie, visit);
     };
     if cookie < ADDED_COOKIE && !patch.is_new {
         let mut unless_hidden = |entry: DirEntry<'_>| {
@@ -76,7 +106,7 @@ pub(crate) fn list(
             }
         };
         if list_records(store, directory, cookie, &mut unless_hidden)?.is_break() {
-            return Ok(());
+            return Ok(ControlFlow::Break(()));
         }
     }
     let skip = usize::try_from(cookie.saturating_sub(ADDED_COOKIE)).unwrap_or(usize::MAX);
@@ -89,10 +119,10 @@ pub(crate) fn list(
             next_cookie,
         };
         if visit(entry).is_break() {
-            break;
+            return Ok(ControlFlow::Break(()));
         }
     }
-    Ok(())
+    Ok(ControlFlow::Continue(()))
 }
 
 fn list_records(
@@ -145,7 +175,11 @@ fn lookup_records(store: &Store, directory: &Inode, name: &[u8]) -> Result<Optio
     {
         return Ok(answer);
     }
-    lookup_linear(store, directory, |candidate| candidate == name)
+    if directory.has_inline_data() {
+        lookup_linear(store, directory, |candidate| candidate == name)
+    } else {
+        linear_edit::lookup(store, directory, name)
+    }
 }
 
 fn is_hashed(store: &Store, directory: &Inode) -> bool {

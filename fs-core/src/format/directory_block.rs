@@ -30,11 +30,11 @@ struct RawTail {
     det_checksum: U32,       // 0x8
 }
 
-const HEAD_BYTES: usize = 8;
+pub(super) const HEAD_BYTES: usize = 8;
 const TAIL_BYTES: usize = 12;
 const TAIL_FILE_TYPE: u8 = 0xDE;
 /// The shortest record: a head and a name of up to 4 bytes.
-const RECORD_BYTES_MIN: usize = 12;
+pub(super) const RECORD_BYTES_MIN: usize = 12;
 const _: () = assert!(size_of::<RawEntry>() == HEAD_BYTES && size_of::<RawTail>() == TAIL_BYTES);
 
 /// The rules that differ between volumes.
@@ -176,7 +176,7 @@ fn record(
 
 /// `rec_len` has 16 bits; 64 KiB is written as 0 or 65535, and the two low
 /// bits, always zero in a length, stand for bits 16 and 17.
-fn record_len(rec_len: u16, area_len: usize) -> usize {
+pub(super) fn record_len(rec_len: u16, area_len: usize) -> usize {
     let raw = usize::from(rec_len);
     if area_len < 1 << 16 {
         raw
@@ -195,6 +195,12 @@ pub(crate) fn records_area(bytes: &[u8], has_checksum: bool) -> &[u8] {
         bytes.len()
     };
     bytes.get(..end).unwrap_or(bytes)
+}
+
+/// The same, to be changed.
+pub(crate) fn records_area_mut(bytes: &mut [u8], has_checksum: bool) -> &mut [u8] {
+    let end = records_area(bytes, has_checksum).len();
+    bytes.get_mut(..end).unwrap_or_default()
 }
 
 /// A directory block under construction: records in the order they are pushed,
@@ -283,7 +289,7 @@ impl DirectoryBlock {
 }
 
 /// `rec_len` of a record; see [`record_len`] for lengths of 64 KiB and more.
-fn encoded_record_len(len: usize) -> U16 {
+pub(super) fn encoded_record_len(len: usize) -> U16 {
     u16::try_from(len).unwrap_or(u16::MAX).into()
 }
 

@@ -65,6 +65,40 @@ pub(crate) struct Extent {
 }
 
 impl RawExtent {
+    /// The entry for a run that is no hole and no longer than the format allows.
+    ///
+    /// # Errors
+    /// `InvalidInput` if it is, or if its numbers do not fit.
+    pub(crate) fn pack(run: &MappedExtent) -> Result<Self> {
+        let pack = || {
+            let (start, offset) = match run.state {
+                ExtentState::Written(start) => (start, 0),
+                ExtentState::Unwritten(start) => (start, INITIALISED_LEN_MAX),
+                ExtentState::Hole => return None,
+            };
+            let len = u16::try_from(run.len_blocks).ok()?;
+            let allowed = 1..=INITIALISED_LEN_MAX - u16::from(offset != 0);
+            let (start_lo, start_hi) = split_block(start)?;
+            allowed.contains(&len).then_some(Self {
+                ee_block: u32::try_from(run.file_block.0).ok()?.into(),
+                ee_len: (len + offset).into(),
+                ee_start_hi: start_hi,
+                ee_start_lo: start_lo,
+            })
+        };
+        pack().ok_or_else(|| ErrorKind::InvalidInput("the extent does not fit").into())
+    }
+
+    /// First file block.
+    pub(crate) fn first(&self) -> u64 {
+        self.ee_block.get().into()
+    }
+
+    /// First file block after it.
+    pub(crate) fn end(&self) -> u64 {
+        self.typed().end()
+    }
+
     pub(crate) fn typed(&self) -> Extent {
         let len = self.ee_len.get();
         let unwritten = len > INITIALISED_LEN_MAX;
@@ -91,6 +125,28 @@ impl Extent {
 }
 
 impl RawIndex {
+    /// The entry for a child that begins with this file block.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the numbers do not fit.
+    pub(crate) fn pack(first: FileBlock, child: FsBlock) -> Result<Self> {
+        let pack = || {
+            let (leaf_lo, leaf_hi) = split_block(child)?;
+            Some(Self {
+                ei_block: u32::try_from(first.0).ok()?.into(),
+                ei_leaf_lo: leaf_lo,
+                ei_leaf_hi: leaf_hi,
+                ei_unused: U16::ZERO,
+            })
+        };
+        pack().ok_or_else(|| ErrorKind::InvalidInput("the extent index does not fit").into())
+    }
+
+    /// First file block the child answers for.
+    pub(crate) fn key(&self) -> u64 {
+        self.ei_block.get().into()
+    }
+
     pub(crate) fn leaf(&self) -> FsBlock {
         FsBlock(u64::from(self.ei_leaf_lo.get()) | u64::from(self.ei_leaf_hi.get()) << 32)
     }
@@ -104,6 +160,8 @@ pub fn capacity(len_bytes: usize) -> usize {
 
 /// Longest extent of written data, in blocks; an unwritten one is a block shorter.
 pub const WRITTEN_LEN_MAX: u64 = INITIALISED_LEN_MAX as u64;
+/// Longest extent of unwritten blocks.
+pub(crate) const UNWRITTEN_LEN_MAX: u64 = WRITTEN_LEN_MAX - 1;
 
 /// Writes a leaf into `bytes` (60 for the root, else a block). The extents are
 /// sorted, none longer than the format allows. A block's checksum is set by
@@ -112,25 +170,8 @@ pub const WRITTEN_LEN_MAX: u64 = INITIALISED_LEN_MAX as u64;
 /// # Errors
 /// `InvalidInput` if they do not fit or are holes.
 pub fn encode_leaf(extents: &[MappedExtent], bytes: &mut [u8]) -> Result<()> {
-    let does_not_fit = || Error::from(ErrorKind::InvalidInput("the extent does not fit"));
-    let raw = extents.iter().map(|extent| {
-        let (start, offset) = match extent.state {
-            ExtentState::Written(start) => (start, 0),
-            ExtentState::Unwritten(start) => (start, INITIALISED_LEN_MAX),
-            ExtentState::Hole => return None,
-        };
-        let len = u16::try_from(extent.len_blocks).ok()?;
-        let allowed = 1..=INITIALISED_LEN_MAX - u16::from(offset != 0);
-        let (start_lo, start_hi) = split_block(start)?;
-        allowed.contains(&len).then_some(RawExtent {
-            ee_block: u32::try_from(extent.file_block.0).ok()?.into(),
-            ee_len: (len + offset).into(),
-            ee_start_hi: start_hi,
-            ee_start_lo: start_lo,
-        })
-    });
-    let raw: Option<Vec<RawExtent>> = raw.collect();
-    encode_node(0, &raw.ok_or_else(does_not_fit)?, bytes)
+    let raw: Result<Vec<RawExtent>> = extents.iter().map(RawExtent::pack).collect();
+    encode_node(0, &raw?, bytes)
 }
 
 /// Writes an index node of `depth` (1 to 5) into `bytes`: the first file block
@@ -139,18 +180,11 @@ pub fn encode_leaf(extents: &[MappedExtent], bytes: &mut [u8]) -> Result<()> {
 /// # Errors
 /// `InvalidInput` if the children do not fit.
 pub fn encode_index(depth: u16, children: &[(FileBlock, FsBlock)], bytes: &mut [u8]) -> Result<()> {
-    let does_not_fit = || Error::from(ErrorKind::InvalidInput("the extent index does not fit"));
-    let raw = children.iter().map(|(file_block, child)| {
-        let (leaf_lo, leaf_hi) = split_block(*child)?;
-        Some(RawIndex {
-            ei_block: u32::try_from(file_block.0).ok()?.into(),
-            ei_leaf_lo: leaf_lo,
-            ei_leaf_hi: leaf_hi,
-            ei_unused: U16::ZERO,
-        })
-    });
-    let raw: Option<Vec<RawIndex>> = raw.collect();
-    encode_node(depth, &raw.ok_or_else(does_not_fit)?, bytes)
+    let raw: Result<Vec<RawIndex>> = children
+        .iter()
+        .map(|(file_block, child)| RawIndex::pack(*file_block, *child))
+        .collect();
+    encode_node(depth, &raw?, bytes)
 }
 
 /// The 48 bits of a block number as they lie on disk.
@@ -161,7 +195,8 @@ fn split_block(block: FsBlock) -> Option<(U32, U16)> {
     Some((U32::from_bytes([a, b, c, d]), U16::from_bytes([e, f])))
 }
 
-fn encode_node<E: IntoBytes + Immutable>(
+/// Writes a node whose entries are packed already. See [`encode_leaf`].
+pub(crate) fn encode_node<E: IntoBytes + Immutable>(
     depth: u16,
     entries: &[E],
     bytes: &mut [u8],

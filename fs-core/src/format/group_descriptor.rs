@@ -190,12 +190,62 @@ pub fn encode(superblock: &Superblock, group: &GroupDescriptor, bytes: &mut [u8]
     } else if [block_bitmap_hi, inode_bitmap_hi, table_hi] != [U32::ZERO; 3] {
         return Err(too_small());
     }
-    if let Some(checksum) = computed_checksum(superblock, group.number, bytes)
+    set_checksum(superblock, group.number, bytes);
+    Ok(())
+}
+
+/// What changes in a descriptor while the volume is in use.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counts {
+    pub(crate) free_clusters: u32,
+    pub(crate) free_inodes: u32,
+    pub(crate) used_directories: u32,
+    /// `None` where the count means nothing: it stays.
+    pub(crate) unused_inodes: Option<u32>,
+    pub(crate) flags: u16,
+    /// `None`: the bitmap has not changed.
+    pub(crate) block_bitmap_checksum: Option<u32>,
+    pub(crate) inode_bitmap_checksum: Option<u32>,
+}
+
+/// Changes a descriptor in `bytes` (`descriptor_bytes` long) and nothing else of it, and
+/// sets its checksum.
+///
+/// # Errors
+/// `InvalidInput` if `bytes` is shorter than 32 bytes.
+pub(crate) fn update(
+    superblock: &Superblock,
+    number: GroupNumber,
+    counts: &Counts,
+    bytes: &mut [u8],
+) -> Result<()> {
+    let too_small = || Error::from(ErrorKind::InvalidInput("the group descriptor has no room"));
+    let (low, rest) = RawLow::mut_from_prefix(bytes).map_err(|_| too_small())?;
+    let mut none = RawHigh::default();
+    let high = RawHigh::mut_from_prefix(rest).map_or(&mut none, |(high, _)| high);
+    [low.bg_free_blocks_count_lo, high.bg_free_blocks_count_hi] = split(counts.free_clusters);
+    [low.bg_free_inodes_count_lo, high.bg_free_inodes_count_hi] = split(counts.free_inodes);
+    [low.bg_used_dirs_count_lo, high.bg_used_dirs_count_hi] = split(counts.used_directories);
+    low.bg_flags = counts.flags.into();
+    if let Some(unused) = counts.unused_inodes {
+        [low.bg_itable_unused_lo, high.bg_itable_unused_hi] = split(unused);
+    }
+    if let Some(checksum) = counts.block_bitmap_checksum {
+        [low.bg_block_bitmap_csum_lo, high.bg_block_bitmap_csum_hi] = split(checksum);
+    }
+    if let Some(checksum) = counts.inode_bitmap_checksum {
+        [low.bg_inode_bitmap_csum_lo, high.bg_inode_bitmap_csum_hi] = split(checksum);
+    }
+    set_checksum(superblock, number, bytes);
+    Ok(())
+}
+
+fn set_checksum(superblock: &Superblock, number: GroupNumber, bytes: &mut [u8]) {
+    if let Some(checksum) = computed_checksum(superblock, number, bytes)
         && let Some(to) = bytes.get_mut(CHECKSUM_OFFSET..CHECKSUM_OFFSET + 2)
     {
         to.copy_from_slice(&checksum.to_le_bytes());
     }
-    Ok(())
 }
 
 fn split_block(block: FsBlock) -> [U32; 2] {

@@ -1,6 +1,8 @@
 //! Directory hashes: legacy, half MD4 and TEA, each over signed or unsigned
 //! characters (ext4 on-disk layout, "Hash Tree Directories").
 
+use crate::format::checksum::crc32c_raw;
+
 /// `hash_version` as it stands in a directory's root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HashVersion {
@@ -46,15 +48,23 @@ impl Hasher {
 
     /// The hash of a name; its lowest bit is 0.
     pub fn hash(&self, name: &[u8]) -> u32 {
-        let hash = match self.version {
-            HashVersion::Legacy => self.legacy(name),
+        self.hash_and_minor(name).0
+    }
+
+    /// The hash of a name, and 32 bits more that tell names of one hash apart as a rule.
+    /// Only the first is part of the format.
+    pub(crate) fn hash_and_minor(&self, name: &[u8]) -> (u32, u32) {
+        let [first, ..] = self.start();
+        let (hash, minor) = match self.version {
+            HashVersion::Legacy => (self.legacy(name), crc32c_raw(first, name)),
             HashVersion::HalfMd4 => self.half_md4(name),
             HashVersion::Tea => self.tea(name),
-        } & !1;
+        };
+        let hash = hash & !1;
         if hash == RESERVED_HASH {
-            hash - 2
+            (hash - 2, minor)
         } else {
-            hash
+            (hash, minor)
         }
     }
 
@@ -88,26 +98,26 @@ impl Hasher {
         }
     }
 
-    fn half_md4(&self, name: &[u8]) -> u32 {
+    fn half_md4(&self, name: &[u8]) -> (u32, u32) {
         let mut state = self.start();
         let mut left = name;
         while !left.is_empty() {
             half_md4_transform(&mut state, &self.words::<8>(left));
             left = left.get(32..).unwrap_or(&[]);
         }
-        let [_, hash, _, _] = state;
-        hash
+        let [_, hash, minor, _] = state;
+        (hash, minor)
     }
 
-    fn tea(&self, name: &[u8]) -> u32 {
+    fn tea(&self, name: &[u8]) -> (u32, u32) {
         let mut state = self.start();
         let mut left = name;
         while !left.is_empty() {
             tea_transform(&mut state, self.words::<4>(left));
             left = left.get(16..).unwrap_or(&[]);
         }
-        let [hash, ..] = state;
-        hash
+        let [hash, minor, ..] = state;
+        (hash, minor)
     }
 
     /// The next `4 * N` bytes as words, padded with the remaining length.

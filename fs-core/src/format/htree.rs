@@ -54,6 +54,8 @@ const PAIR_BYTES: usize = 8;
 const TAIL_BYTES: usize = 8;
 /// The high 4 bits of a block number are reserved.
 const BLOCK_MASK: u32 = 0x0FFF_FFFF;
+/// The last block of a directory an index can name.
+pub(crate) const BLOCK_MAX: u64 = BLOCK_MASK as u64;
 
 /// Which of the two kinds an index block is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -230,7 +232,8 @@ pub fn node_capacity(block_bytes: usize, has_checksum: bool) -> usize {
     capacity(Kind::Node, block_bytes, has_checksum)
 }
 
-fn capacity(kind: Kind, block_bytes: usize, has_checksum: bool) -> usize {
+/// Pairs an index block of this kind has room for.
+pub(crate) fn capacity(kind: Kind, block_bytes: usize, has_checksum: bool) -> usize {
     let tail_bytes = if has_checksum { TAIL_BYTES } else { 0 };
     block_bytes.saturating_sub(kind.pairs_offset() + tail_bytes) / PAIR_BYTES
 }
@@ -308,19 +311,50 @@ fn encode_pairs(
         put(bytes, offset + index * PAIR_BYTES, raw.as_bytes())?;
     }
     put(bytes, offset, head.as_bytes())?;
-    if let Some(seed) = checksum_seed {
-        let used = bytes
-            .get(..offset + pairs.len() * PAIR_BYTES)
-            .ok_or_else(does_not_fit)?;
-        // The tail counts too: its first half is zero, and so is its checksum.
-        let crc = crc32c_raw(crc32c_raw(seed, used), &[0; TAIL_BYTES]);
-        let tail = RawTail {
-            dt_reserved: U32::ZERO,
-            dt_checksum: crc.into(),
-        };
-        put(bytes, offset + limit * PAIR_BYTES, tail.as_bytes())?;
+    match checksum_seed {
+        Some(seed) => set_checksum(bytes, kind, seed),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Sets the checksum of an index block whose pairs are in place.
+///
+/// # Errors
+/// `InvalidInput` if count or limit reach out of the block.
+pub(crate) fn set_checksum(bytes: &mut [u8], kind: Kind, seed: u32) -> Result<()> {
+    let offset = kind.pairs_offset();
+    let used = bytes
+        .get(..offset + pairs(bytes, kind).len() * PAIR_BYTES)
+        .ok_or(ErrorKind::InvalidInput("the pairs do not fit the index"))?;
+    // The tail counts too: its first half is zero, and so is its checksum.
+    let crc = crc32c_raw(crc32c_raw(seed, used), &[0; TAIL_BYTES]);
+    let tail = RawTail {
+        dt_reserved: U32::ZERO,
+        dt_checksum: crc.into(),
+    };
+    let limit = capacity(kind, bytes.len(), true);
+    put(bytes, offset + limit * PAIR_BYTES, tail.as_bytes())
+}
+
+/// Replaces the pairs of an index block, see [`encode_root`], and its checksum.
+///
+/// # Errors
+/// `InvalidInput` if there are no or too many pairs.
+pub(crate) fn set_pairs(
+    bytes: &mut [u8],
+    kind: Kind,
+    pairs: &[(u32, FileBlock)],
+    checksum_seed: Option<u32>,
+) -> Result<()> {
+    encode_pairs(kind, pairs, bytes, checksum_seed)
+}
+
+/// Sets the number of index levels below the root. The checksum is set afterwards.
+pub(crate) fn set_levels(bytes: &mut [u8], levels: u8) {
+    let info = bytes.get_mut(ROOT_INFO_OFFSET..);
+    if let Some((raw, _)) = info.and_then(|info| RawRootInfo::mut_from_prefix(info).ok()) {
+        raw.indirect_levels = levels;
+    }
 }
 
 fn put(bytes: &mut [u8], at: usize, from: &[u8]) -> Result<()> {

@@ -95,6 +95,7 @@ pub struct Inode {
     version: u64,
     xattr_block: Option<FsBlock>,
     block_area: [u8; 60],
+    extra_isize: u16,
     xattr_area: Box<[u8]>,
     checksum_seed: u32,
 }
@@ -139,6 +140,11 @@ impl Inode {
         } else {
             self.blocks_512
         }
+    }
+
+    /// Space taken, in units of 512 bytes, as the inode states it.
+    pub(crate) fn stored_blocks_512(&self) -> u64 {
+        self.blocks_512
     }
 
     /// Number of names. 1 stands for "many" in a directory of 65,000 or more.
@@ -229,6 +235,20 @@ impl Inode {
     /// The bytes after the extra fields; empty if they hold no attributes.
     pub(crate) fn xattr_area(&self) -> &[u8] {
         &self.xattr_area
+    }
+
+    /// How many bytes attributes may take in the inode, once
+    /// [`ensure_extra`](crate::format::inode_edit::InodeEdit::ensure_extra) was called.
+    pub(crate) fn xattr_area_bytes(&self, superblock: &Superblock) -> usize {
+        let room = usize::from(superblock.inode_bytes).saturating_sub(BASE_BYTES);
+        let extra = match usize::from(self.extra_isize) {
+            0 => usize::from(superblock.want_extra_isize).min(room),
+            extra => extra,
+        };
+        match extra {
+            0 => 0,
+            extra => room.saturating_sub(extra),
+        }
     }
 
     /// Seed of the checksums of everything that belongs to this inode.
@@ -671,6 +691,7 @@ fn typed(
             },
         xattr_block: (xattr_block != 0).then_some(FsBlock(xattr_block)),
         block_area: raw.i_block,
+        extra_isize: extra.i_extra_isize.get(),
         xattr_area: xattr_area.into(),
         checksum_seed,
     })

@@ -5,6 +5,7 @@ pub(crate) mod acl;
 pub(crate) mod bitmap;
 pub(crate) mod checksum;
 pub(crate) mod directory_block;
+pub(crate) mod directory_records;
 pub(crate) mod extent;
 pub(crate) mod fast_commit;
 pub(crate) mod features;

@@ -1,8 +1,9 @@
 //! Looking up in an extent tree.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use crate::cache::{Role, RoleKind};
+use crate::cache::{Block, Role, RoleKind};
 use crate::error::{Error, Result};
 use crate::format::extent::{self, Extent, Node, RawExtent, RawIndex};
 use crate::format::inode::Inode;
@@ -40,20 +41,7 @@ pub(super) fn find(store: &Store, inode: &Inode, block: FileBlock) -> Result<Map
             } => (child, depth, window),
         };
         let structure = format_args!("extent node of inode {number}");
-        let role = Role::of_inode(RoleKind::ExtentNode, inode.number(), depth.min(255) as u8);
-        let node = store.cache.get(child, role, |bytes| {
-            extent::check(
-                &store.superblock,
-                &structure,
-                Some(child),
-                bytes,
-                Some(depth),
-            )?;
-            match store.seed_for(inode) {
-                Some(seed) => extent::check_checksum(&structure, seed, child, bytes),
-                None => Ok(()),
-            }
-        })?;
+        let node = load(store, inode, child, depth)?;
         step = look(
             &structure,
             Some(child),
@@ -62,6 +50,29 @@ pub(super) fn find(store: &Store, inode: &Inode, block: FileBlock) -> Result<Map
             block,
         )?;
     }
+}
+
+/// A checked node below the root.
+pub(super) fn load(store: &Store, inode: &Inode, block: FsBlock, depth: u16) -> Result<Arc<Block>> {
+    store.cache.get(block, role(inode, depth), |bytes| {
+        let structure = format_args!("extent node of inode {}", inode.number());
+        extent::check(
+            &store.superblock,
+            &structure,
+            Some(block),
+            bytes,
+            Some(depth),
+        )?;
+        match store.seed_for(inode) {
+            Some(seed) => extent::check_checksum(&structure, seed, block, bytes),
+            None => Ok(()),
+        }
+    })
+}
+
+/// What a node below the root is in the cache.
+pub(super) fn role(inode: &Inode, depth: u16) -> Role {
+    Role::of_inode(RoleKind::ExtentNode, inode.number(), depth.min(255) as u8)
 }
 
 /// One level. `window` is the range of file blocks the node answers for.
@@ -73,43 +84,34 @@ fn look(
     block: FileBlock,
 ) -> Result<Step> {
     match node {
-        Some(Node::Leaf(entries)) => {
-            check_window(
-                structure,
-                at,
-                &window,
-                entries.first().map(first_of),
-                entries.last().map(|e| e.typed().end()),
-            )?;
-            Ok(Step::Found(in_leaf(entries, window, block)))
-        }
-        Some(Node::Index { depth, entries }) => {
-            let keys = |index: &RawIndex| u64::from(index.ei_block.get());
-            check_window(
-                structure,
-                at,
-                &window,
-                entries.first().map(keys),
-                entries.last().map(|index| keys(index) + 1),
-            )?;
-            Ok(in_index(entries, depth, window, block))
+        Some(node) => {
+            check_window(structure, at, &window, &node)?;
+            Ok(match node {
+                Node::Leaf(entries) => Step::Found(in_leaf(entries, window, block)),
+                Node::Index { depth, entries } => in_index(entries, depth, window, block),
+            })
         }
         None => Err(Error::corrupt(structure, at, "an extent node", "none")),
     }
 }
 
-fn first_of(extent: &RawExtent) -> u64 {
-    extent.ee_block.get().into()
-}
-
 /// A child may not speak for blocks its parent gave to others.
-fn check_window(
+pub(super) fn check_window(
     structure: &dyn std::fmt::Display,
     at: Option<FsBlock>,
     window: &Range<u64>,
-    first: Option<u64>,
-    end: Option<u64>,
+    node: &Node<'_>,
 ) -> Result<()> {
+    let (first, end) = match node {
+        Node::Leaf(entries) => (
+            entries.first().map(RawExtent::first),
+            entries.last().map(RawExtent::end),
+        ),
+        Node::Index { entries, .. } => (
+            entries.first().map(RawIndex::key),
+            entries.last().map(|index| index.key() + 1),
+        ),
+    };
     let inside =
         first.is_none_or(|first| first >= window.start) && end.is_none_or(|end| end <= window.end);
     if inside {
@@ -128,19 +130,19 @@ fn check_window(
 }
 
 fn in_leaf(entries: &[RawExtent], window: Range<u64>, block: FileBlock) -> MappedExtent {
-    let after = entries.partition_point(|entry| first_of(entry) <= block.0);
+    let after = entries.partition_point(|entry| entry.first() <= block.0);
     let before = after.checked_sub(1).and_then(|index| entries.get(index));
     if let Some(extent) = before.map(RawExtent::typed)
         && block.0 < extent.end()
     {
         return mapped(&extent).starting_at(block);
     }
-    let end = entries.get(after).map_or(window.end, first_of);
+    let end = entries.get(after).map_or(window.end, RawExtent::first);
     hole(block, end - block.0)
 }
 
 fn in_index(entries: &[RawIndex], depth: u16, window: Range<u64>, block: FileBlock) -> Step {
-    let key = |index: &RawIndex| u64::from(index.ei_block.get());
+    let key = RawIndex::key;
     let after = entries.partition_point(|entry| key(entry) <= block.0);
     let Some(index) = after.checked_sub(1).and_then(|at| entries.get(at)) else {
         // Before the first key there is nothing.

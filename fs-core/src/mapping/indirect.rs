@@ -16,9 +16,10 @@ use crate::run::{ExtentState, MappedExtent, hole};
 use crate::store::Store;
 use crate::types::{FileBlock, FsBlock};
 
-const DIRECT: u64 = 12;
+/// Blocks that the inode names itself.
+pub(super) const DIRECT: u64 = 12;
 /// Levels of the three trees behind the direct blocks.
-const TREES: [u32; 3] = [1, 2, 3];
+pub(super) const TREES: [u32; 3] = [1, 2, 3];
 
 /// Finds the run around `block`, as far as one block of pointers tells.
 pub(super) fn find(store: &Store, inode: &Inode, block: FileBlock) -> Result<MappedExtent> {
@@ -81,19 +82,34 @@ fn in_tree(
     }
 }
 
-fn load(store: &Store, inode: &Inode, block: FsBlock, levels: u32) -> Result<Arc<Block>> {
-    let role = Role::of_inode(RoleKind::IndirectBlock, inode.number(), levels as u8);
-    store.cache.get(block, role, |bytes| {
-        let name = format!("indirect block of inode {}", inode.number());
-        check_pointers(&store.superblock, &name, Some(block), pointers(bytes))
+/// A checked block of pointers, `levels` above the content.
+pub(super) fn load(
+    store: &Store,
+    inode: &Inode,
+    block: FsBlock,
+    levels: u32,
+) -> Result<Arc<Block>> {
+    store.cache.get(block, role(inode, levels), |bytes| {
+        check(store, inode, block, bytes)
     })
 }
 
-fn pointers(bytes: &[u8]) -> &[U32] {
+/// What a block of pointers is in the cache.
+pub(super) fn role(inode: &Inode, levels: u32) -> Role {
+    Role::of_inode(RoleKind::IndirectBlock, inode.number(), levels as u8)
+}
+
+pub(super) fn check(store: &Store, inode: &Inode, block: FsBlock, bytes: &[u8]) -> Result<()> {
+    let name = format_args!("indirect block of inode {}", inode.number());
+    check_pointers(&store.superblock, &name, Some(block), pointers(bytes))
+}
+
+/// The pointers in a block, or in `i_block`.
+pub(super) fn pointers(bytes: &[u8]) -> &[U32] {
     <[U32]>::ref_from_bytes(bytes).unwrap_or(&[])
 }
 
-fn check_pointers(
+pub(super) fn check_pointers(
     superblock: &Superblock,
     structure: &dyn std::fmt::Display,
     block: Option<FsBlock>,

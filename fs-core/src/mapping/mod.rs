@@ -1,8 +1,27 @@
 //! From a file's blocks to the device's: extent trees, the indirect blocks of
 //! ext2 and ext3, and the patched extent lists of a fast-commit log.
+//!
+//! Looking up is here; [`edit`] is what changes a map.
 
+mod edit;
+mod extent_convert;
+mod extent_insert;
+mod extent_node;
+mod extent_path;
+mod extent_remove;
+mod extent_shift;
+mod extent_store;
 mod extents;
 mod indirect;
+mod indirect_edit;
+mod swap;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use edit::{
+    FRESH_CREDITS, Progress, convert, credits, empty_map, insert, remove, shift_down, shift_up,
+};
+pub(crate) use swap::swap;
 
 use crate::error::{ErrorKind, Result};
 use crate::format::extent::Extent;

@@ -1,10 +1,54 @@
 //! Which blocks and inodes are free, and which are taken next.
+//!
+//! Every group has counts that are always in memory, and bitmaps that are loaded when they
+//! are needed ([`loaded`]). Changes are made in memory ([`group_blocks`],
+//! [`group_inodes`]); [`Space::prepare`] writes the bitmaps and descriptors they concern
+//! into the transaction being committed, whole, so that nothing is read for it.
+//!
+//! Promises:
+//! * What one handle takes no other gets, and what is freed can be taken again only when
+//!   the transaction that freed it is durable.
+//! * A handle that is taken back leaves what is free as it was.
+//! * The counts are exact whenever no handle is open.
+//! * Files that grow side by side get blocks in long runs (windows).
+//!
+//! Locks: a shard of the windows, then one group, then a shard of the block cache. The lists
+//! of groups to be written, freed in and loaded are taken alone or under a group's lock;
+//! nothing is taken under them.
 
-use crate::cache::BlockCache;
-use crate::error::{ErrorKind, Result};
+mod allocate;
+pub(crate) mod bits;
+mod commit;
+mod fixed;
+mod geometry;
+mod group;
+mod group_blocks;
+mod group_inodes;
+mod inodes;
+pub(crate) mod load;
+mod loaded;
+mod runs;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
-use crate::transaction::{Handle, Preparation, TransactionId};
-use crate::types::{FileType, FsBlock, InodeNumber};
+use crate::transaction::{Handle, TransactionId};
+use crate::types::{FileType, FsBlock, GroupNumber, InodeNumber};
+
+use fixed::FixedBlocks;
+pub(crate) use fixed::descriptor_blocks;
+use geometry::{Geometry, uses_uninit};
+use group::Group;
+use loaded::LoadedGroups;
+
+/// Volumes of more groups than this, 512 TiB of 4 KiB blocks, are not written to: their
+/// counts would fill the memory.
+const GROUPS_MAX: u32 = 1 << 22;
 
 /// A run of blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,104 +103,179 @@ pub(crate) struct FreeCounts {
     pub(crate) directories: u64,
 }
 
+/// Sums over all groups.
+#[derive(Debug, Default)]
+struct Totals {
+    blocks: AtomicU64,
+    inodes: AtomicU64,
+    directories: AtomicU64,
+}
+
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Space {}
+pub(crate) struct Space {
+    geometry: Geometry,
+    /// The UNINIT flags mean something.
+    uses_uninit: bool,
+    reserved_blocks: u64,
+    /// Freed blocks are discarded.
+    discard: bool,
+    /// It has been said that discarding fails.
+    discard_failed: AtomicBool,
+    groups: Vec<Group>,
+    fixed: FixedBlocks,
+    totals: Totals,
+    /// Groups that the next commit writes.
+    dirty: Mutex<Vec<u32>>,
+    /// Groups in which a transaction that is not durable has freed something.
+    freed: Mutex<Vec<(TransactionId, u32)>>,
+    loaded: LoadedGroups,
+    loaded_bytes_max: usize,
+}
 
 impl Space {
     /// Reads the counts of all groups; bitmaps are read when they are needed.
-    pub(crate) fn open(_store: &Store, _discard: bool) -> Result<Self> {
-        Ok(Self {})
-    }
-
-    /// Takes one run of blocks, as long as one can be found up to what is wanted. The
-    /// blocks are marked in use with the handle's transaction; what they hold is undefined.
     ///
     /// # Errors
-    /// `NoSpace`; `Corrupt` if a bitmap is damaged.
-    pub(crate) fn allocate<'v>(
-        &'v self,
-        _store: &'v Store,
-        _handle: &mut Handle<'v>,
-        _request: &BlockRequest,
-    ) -> Result<BlockRun> {
-        Err(ErrorKind::NoSpace.into())
-    }
-
-    /// Takes exactly these blocks, which must be free.
-    pub(crate) fn take<'v>(
-        &'v self,
-        _store: &'v Store,
-        _handle: &mut Handle<'v>,
-        _run: BlockRun,
-    ) -> Result<()> {
-        Err(ErrorKind::NoSpace.into())
-    }
-
-    /// Gives blocks back. They can be taken again once the transaction is durable.
-    /// Metadata is forgotten (and revoked) by the caller.
-    ///
-    /// # Errors
-    /// `Corrupt` if they are not in use, or lie outside the volume or in its own metadata.
-    pub(crate) fn free<'v>(
-        &'v self,
-        _store: &'v Store,
-        _handle: &mut Handle<'v>,
-        _run: BlockRun,
-    ) -> Result<()> {
-        Err(ErrorKind::NoSpace.into())
-    }
-
-    /// Takes an inode. Its place in the table can be edited by [`Store::edit_inode`]
-    /// whatever it holds.
-    pub(crate) fn allocate_inode<'v>(
-        &'v self,
-        _store: &'v Store,
-        _handle: &mut Handle<'v>,
-        _request: InodeRequest,
-    ) -> Result<InodeNumber> {
-        Err(ErrorKind::NoSpace.into())
-    }
-
-    /// Gives an inode back; it can be taken again once the transaction is durable.
-    pub(crate) fn free_inode<'v>(
-        &'v self,
-        _store: &'v Store,
-        _handle: &mut Handle<'v>,
-        _number: InodeNumber,
-        _is_directory: bool,
-    ) -> Result<()> {
-        Err(ErrorKind::NoSpace.into())
+    /// `Unsupported` for a volume of too many groups; the device's. A damaged descriptor
+    /// costs its group only.
+    pub(crate) fn open(store: &Store, discard: bool) -> Result<Self> {
+        let superblock = &store.superblock;
+        if superblock.group_count > GROUPS_MAX {
+            let what = format!("writing to a volume of more than {GROUPS_MAX} block groups");
+            return Err(ErrorKind::Unsupported(what).into());
+        }
+        let geometry = Geometry::of(superblock);
+        let uses_uninit = uses_uninit(superblock);
+        let totals = Totals::default();
+        let mut groups = Vec::new();
+        let mut fixed = vec![(superblock.mmp_block, superblock.mmp_block.saturating_add(1))];
+        for number in 0..superblock.group_count {
+            let descriptor = match store.group(GroupNumber(number)) {
+                Ok(descriptor) => descriptor,
+                Err(error) if error.is_corruption() => {
+                    tracing::warn!("group {number} is not used: {error}");
+                    groups.push(Group::damaged());
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            for (start, len) in fixed::runs_of(superblock, &descriptor) {
+                fixed.push((start.0, start.0.saturating_add(len)));
+            }
+            let unused = if uses_uninit {
+                descriptor.unused_inodes
+            } else {
+                0
+            };
+            groups.push(Group::new(&descriptor, unused));
+            totals.add(descriptor.free_clusters, descriptor.free_inodes);
+            let directories = descriptor.used_directories.into();
+            totals.directories.fetch_add(directories, Ordering::Relaxed);
+        }
+        Ok(Self {
+            geometry,
+            uses_uninit,
+            reserved_blocks: superblock.reserved_blocks,
+            discard,
+            discard_failed: AtomicBool::new(false),
+            groups,
+            fixed: FixedBlocks::new(fixed),
+            totals,
+            dirty: Mutex::new(Vec::new()),
+            freed: Mutex::new(Vec::new()),
+            loaded: LoadedGroups::default(),
+            loaded_bytes_max: Self::LOADED_BYTES_MAX,
+        })
     }
 
     /// Gives up the blocks reserved for a file that will not grow for now.
     pub(crate) fn end_reservation(&self, _inode: InodeNumber) {}
 
-    /// Where blocks for an inode's content are best looked for when it has none yet.
-    pub(crate) fn goal_for(&self, _store: &Store, _inode: InodeNumber) -> FsBlock {
-        FsBlock(0)
+    /// Where blocks for an inode's content are best looked for when it has none yet: from
+    /// the start of its group. Small files are packed there; windows of growing ones pass
+    /// over what is too short for them.
+    pub(crate) fn goal_for(&self, store: &Store, inode: InodeNumber) -> FsBlock {
+        let position = store.superblock.inode_position(inode);
+        let group = position.map_or(0, |(group, _)| group.0);
+        self.geometry.block(group, 0)
     }
-
-    /// Brings bitmaps and descriptors up to date for the transaction being committed.
-    pub(crate) fn prepare(
-        &self,
-        _store: &Store,
-        _preparation: &mut Preparation<'_>,
-        _id: TransactionId,
-    ) -> Result<()> {
-        Ok(())
-    }
-
-    /// Told when a transaction is durable: what it freed can be taken, and is discarded.
-    pub(crate) fn durable(&self, _cache: &BlockCache, _id: TransactionId) {}
 
     /// Free blocks and inodes, those included that were freed in a transaction that is not
     /// durable yet.
     pub(crate) fn counts(&self) -> FreeCounts {
+        let inodes = self.totals.inodes.load(Ordering::Relaxed);
         FreeCounts {
-            blocks: 0,
-            inodes: 0,
-            directories: 0,
+            blocks: self.totals.blocks.load(Ordering::Relaxed),
+            inodes: u32::try_from(inodes).unwrap_or(u32::MAX),
+            directories: self.totals.directories.load(Ordering::Relaxed),
         }
+    }
+
+    /// True if something that was freed can be taken only after the next commit: who found
+    /// no space may try again then.
+    pub(crate) fn waits_for_commit(&self) -> bool {
+        !self.freed.lock().is_empty()
+    }
+
+    /// Free runs of a group, first block and length in blocks, as they are now.
+    ///
+    /// # Errors
+    /// `Corrupt` if the bitmap is damaged.
+    pub(crate) fn free_runs(
+        &self,
+        store: &Store,
+        number: GroupNumber,
+    ) -> Result<Vec<(FsBlock, u64)>> {
+        let mut runs = Vec::new();
+        let mut locked = self.lock_blocks(store, number.0)?;
+        let len = self.geometry.group_len(number.0);
+        bits::zero_runs(&locked.state.blocks.get()?.used, len, |start, len| {
+            runs.push((self.geometry.block(number.0, start), len.into()));
+        });
+        Ok(runs)
+    }
+
+    fn group(&self, number: u32) -> Result<&Group> {
+        self.groups.get(number as usize).ok_or_else(|| {
+            let last = self.groups.len().saturating_sub(1);
+            Error::corrupt("block group", None, format_args!("0 to {last}"), number)
+        })
+    }
+
+    fn count_directory(&self, is_directory: bool, is_more: bool) {
+        let total = &self.totals.directories;
+        match (is_directory, is_more) {
+            (false, _) => {}
+            (true, true) => {
+                total.fetch_add(1, Ordering::Relaxed);
+            }
+            (true, false) => {
+                // A damaged count must not wrap round.
+                let less = |count: u64| Some(count.saturating_sub(1));
+                let _ = total.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+            }
+        }
+    }
+
+    /// Has a group written by the next commit, which takes `prepared_blocks` more for it.
+    /// Called while the handle is open, after the group's lock was given up.
+    fn note_dirty(&self, handle: &mut Handle<'_>, number: u32, prepared_blocks: usize) {
+        if prepared_blocks > 0 {
+            handle.expect_prepared(prepared_blocks);
+            self.dirty.lock().push(number);
+        }
+    }
+}
+
+impl Totals {
+    fn add(&self, blocks: u32, inodes: u32) {
+        self.blocks.fetch_add(blocks.into(), Ordering::Relaxed);
+        self.inodes.fetch_add(inodes.into(), Ordering::Relaxed);
+    }
+
+    fn sub(&self, blocks: u32, inodes: u32) {
+        self.blocks.fetch_sub(blocks.into(), Ordering::Relaxed);
+        self.inodes.fetch_sub(inodes.into(), Ordering::Relaxed);
     }
 }

@@ -160,7 +160,11 @@ impl<'v> Handle<'v> {
     fn roll_back(&mut self) {
         while let Some(undo) = self.undo.pop() {
             match undo {
-                Undo::Block(number, before) => self.cache.restore(number, before),
+                Undo::Block(number, before) => {
+                    if self.cache.restore(number, before) {
+                        self.first_changed.push(number);
+                    }
+                }
                 Undo::Unrevoke(number) => {
                     if let Some(at) = self.revoked.iter().rposition(|&other| other == number) {
                         self.revoked.swap_remove(at);

@@ -1,4 +1,4 @@
-//! The content of files: where its bytes lie, reading, seeking.
+//! Where the bytes of a file's content lie, and reading them.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::inode::Inode;
@@ -26,15 +26,6 @@ pub enum Segment {
     },
     /// Bytes kept in metadata.
     Inline(Vec<u8>),
-}
-
-/// What lseek(2) looks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SeekTarget {
-    /// `SEEK_DATA`
-    Data,
-    /// `SEEK_HOLE`
-    Hole,
 }
 
 /// Appends the pieces of `offset .. offset + len_bytes`, cut at the file's end.
@@ -71,7 +62,7 @@ pub(crate) fn plan(
     Ok(())
 }
 
-fn check_readable(file: &Inode) -> Result<()> {
+pub(super) fn check_readable(file: &Inode) -> Result<()> {
     match file.file_type() {
         FileType::Directory => return Err(ErrorKind::IsADirectory.into()),
         FileType::Regular | FileType::Symlink => {}
@@ -149,89 +140,4 @@ pub(crate) fn read(store: &Store, file: &Inode, buf: &mut [u8], offset: u64) -> 
         done += len;
     }
     Ok(done)
-}
-
-/// The first offset at or after `offset` that is data, or a hole, as lseek(2)
-/// defines them: unwritten blocks are a hole, and one follows the end.
-///
-/// # Errors
-/// `OutOfRange` at or beyond the end, and if no data follows.
-pub(crate) fn seek(store: &Store, file: &Inode, offset: u64, target: SeekTarget) -> Result<u64> {
-    check_readable(file)?;
-    let size = file.size_bytes();
-    if offset >= size {
-        return Err(ErrorKind::OutOfRange.into());
-    }
-    if file.has_inline_data() {
-        return Ok(match target {
-            SeekTarget::Data => offset,
-            SeekTarget::Hole => size,
-        });
-    }
-    let block_bytes = u64::from(store.superblock.block_bytes);
-    let mut at = offset;
-    for _ in 0..mapping::LOOKS_MAX {
-        if at >= size {
-            break;
-        }
-        let run = mapping::map_some(store, file, FileBlock(at / block_bytes))?;
-        let is_data = matches!(run.state, ExtentState::Written(_));
-        if is_data == (target == SeekTarget::Data) {
-            return Ok(at);
-        }
-        at = run.end().0.saturating_mul(block_bytes);
-    }
-    match target {
-        // Given up: what has not been looked at may be data.
-        SeekTarget::Data if at < size => Ok(at),
-        SeekTarget::Data => Err(ErrorKind::OutOfRange.into()),
-        SeekTarget::Hole => Ok(size),
-    }
-}
-
-/// The target of a symbolic link.
-pub(crate) fn read_link(store: &Store, link: &Inode) -> Result<Vec<u8>> {
-    if link.file_type() != FileType::Symlink {
-        return Err(ErrorKind::InvalidInput("not a symbolic link").into());
-    }
-    if link.flags().contains(InodeFlags::ENCRYPT) {
-        return Err(ErrorKind::Encrypted.into());
-    }
-    let bad = |expected: String, found: String| {
-        Error::corrupt(
-            format!("symbolic link in inode {}", link.number()),
-            None,
-            expected,
-            found,
-        )
-    };
-    let is_fast = link.is_fast_symlink(&store.superblock);
-    // A NUL follows the target where it is stored in blocks or in i_block.
-    let max = if is_fast {
-        link.block_area().len() as u64 - 1
-    } else {
-        u64::from(store.superblock.block_bytes)
-    };
-    let size = link.size_bytes();
-    if !(1..=max).contains(&size) {
-        return Err(bad(
-            format!("a target of 1 to {max} bytes"),
-            format!("{size}"),
-        ));
-    }
-    let mut target = vec![0; usize::try_from(size).unwrap_or(0)];
-    if is_fast {
-        if let Some(bytes) = link.block_area().get(..target.len()) {
-            target.copy_from_slice(bytes);
-        }
-    } else {
-        read(store, link, &mut target, 0)?;
-    }
-    if target.contains(&0) {
-        return Err(bad(
-            "a target without NUL".into(),
-            format!("\"{}\"", target.escape_ascii()),
-        ));
-    }
-    Ok(target)
 }

@@ -1,0 +1,250 @@
+//! Taking blocks and giving them back.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::Store;
+use crate::transaction::{Handle, TransactionId};
+
+use super::group::Locked;
+use super::runs::Run;
+use super::{BlockRequest, BlockRun, Space};
+
+/// A run this long is long enough for any wish, in bytes: rather than to look for a longer
+/// one far away, the rest is asked for separately.
+const LONG_ENOUGH_BYTES: u32 = 8 << 20;
+
+/// A wish in terms of groups.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wish {
+    pub(super) group: u32,
+    /// Block of that group.
+    pub(super) goal: u32,
+    /// Blocks wanted, no more than a group has.
+    pub(super) len: u32,
+}
+
+impl Space {
+    /// Takes one run of blocks, as long as one can be found up to what is wanted. The
+    /// blocks are marked in use with the handle's transaction; what they hold is undefined.
+    ///
+    /// # Errors
+    /// `NoSpace`; `Corrupt` if a bitmap is damaged.
+    pub(crate) fn allocate<'v>(
+        &'v self,
+        store: &'v Store,
+        handle: &mut Handle<'v>,
+        request: &BlockRequest,
+    ) -> Result<BlockRun> {
+        let wish = self.wish(request)?;
+        self.take_near(store, handle, wish)
+    }
+
+    /// What is left of a request after the reserve.
+    fn wish(&self, request: &BlockRequest) -> Result<Wish> {
+        let reserve = match request.may_use_reserve {
+            true => 0,
+            false => self.reserved_blocks,
+        };
+        let usable = self.counts().blocks.saturating_sub(reserve);
+        let per_group = u64::from(self.geometry.blocks_per_group);
+        let len = request.len_blocks.min(usable).min(per_group);
+        if len == 0 {
+            return Err(ErrorKind::NoSpace.into());
+        }
+        let (group, goal) = self.geometry.locate(request.goal).unwrap_or_default();
+        Ok(Wish {
+            group,
+            goal,
+            len: u32::try_from(len).unwrap_or(u32::MAX),
+        })
+    }
+
+    /// Takes the best run that is not reserved; the last resort is a single block anywhere.
+    pub(super) fn take_near<'v>(
+        &'v self,
+        store: &'v Store,
+        handle: &mut Handle<'v>,
+        wish: Wish,
+    ) -> Result<BlockRun> {
+        let long = (LONG_ENOUGH_BYTES / self.geometry.block_bytes).max(1);
+        let mut enough = wish.len.min(long);
+        loop {
+            let error = match self.take_enough(store, handle, wish, enough) {
+                Ok(Some(run)) => return Ok(run),
+                Ok(None) => Error::from(ErrorKind::NoSpace),
+                Err(error) if error.is_corruption() => error,
+                Err(error) => return Err(error),
+            };
+            if enough <= 1 {
+                return Err(error);
+            }
+            enough /= 2;
+        }
+    }
+
+    /// Takes a run of at least `enough` blocks from the nearest group that has one.
+    fn take_enough<'v>(
+        &'v self,
+        store: &'v Store,
+        handle: &mut Handle<'v>,
+        wish: Wish,
+        enough: u32,
+    ) -> Result<Option<BlockRun>> {
+        let mut damage = None;
+        for number in self.groups_near(wish.group) {
+            if self.group(number)?.longest.get() < enough {
+                continue;
+            }
+            let goal = if number == wish.group { wish.goal } else { 0 };
+            let mut locked = match self.lock_blocks(store, number) {
+                Ok(locked) => locked,
+                Err(error) if error.is_corruption() => {
+                    damage = Some(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if let Some(found) = locked.find_blocks(goal, enough)? {
+                return self
+                    .take_run(handle, number, locked, found.cut(wish.len))
+                    .map(Some);
+            }
+        }
+        damage.map_or(Ok(None), Err)
+    }
+
+    /// All groups: this one, the others of its flex group, the rest.
+    pub(super) fn groups_near(&self, group: u32) -> impl Iterator<Item = u32> + use<> {
+        let (start, end) = self.geometry.flex_bounds(group);
+        (group..end)
+            .chain(start..group)
+            .chain(end..self.geometry.group_count)
+            .chain(0..start)
+    }
+
+    /// Takes a run that can be taken.
+    fn take_run<'v>(
+        &'v self,
+        handle: &mut Handle<'v>,
+        number: u32,
+        mut locked: Locked<'_>,
+        run: Run,
+    ) -> Result<BlockRun> {
+        let prepared = locked.take_blocks(run)?;
+        drop(locked);
+        Ok(self.note_taken(handle, number, run, prepared))
+    }
+
+    /// What there is to do once a run is marked in use.
+    pub(super) fn note_taken<'v>(
+        &'v self,
+        handle: &mut Handle<'v>,
+        number: u32,
+        run: Run,
+        prepared_blocks: usize,
+    ) -> BlockRun {
+        self.totals.sub(run.len, 0);
+        self.note_dirty(handle, number, prepared_blocks);
+        handle.on_rollback(move || {
+            self.totals.add(run.len, 0);
+            self.change_group(number, |locked| locked.untake_blocks(run));
+        });
+        self.geometry.run(number, run)
+    }
+
+    /// Takes exactly these blocks.
+    ///
+    /// # Errors
+    /// `NoSpace` if not all of them can be taken; the handle must be given up then.
+    /// `Corrupt` if they do not lie in the volume.
+    pub(crate) fn take<'v>(
+        &'v self,
+        store: &'v Store,
+        handle: &mut Handle<'v>,
+        run: BlockRun,
+    ) -> Result<()> {
+        for part in self.geometry.parts(run)? {
+            let mut locked = self.lock_blocks(store, part.group)?;
+            let found = locked.state.blocks.get()?.at(part.run.start);
+            if found.is_none_or(|found| found.len < part.run.len) {
+                return Err(ErrorKind::NoSpace.into());
+            }
+            self.take_run(handle, part.group, locked, part.run)?;
+        }
+        Ok(())
+    }
+
+    /// Gives blocks back. They can be taken again once the transaction is durable.
+    /// Metadata is forgotten (and revoked) by the caller.
+    ///
+    /// # Errors
+    /// `Corrupt` if they are not in use, or lie outside the volume or in its own metadata;
+    /// the handle must be given up then.
+    pub(crate) fn free<'v>(
+        &'v self,
+        store: &'v Store,
+        handle: &mut Handle<'v>,
+        run: BlockRun,
+    ) -> Result<()> {
+        let parts = self.geometry.parts(run)?;
+        if self.fixed.overlap(run.start, run.len_blocks) {
+            return Err(Error::corrupt(
+                "run of blocks to be freed",
+                Some(run.start),
+                "none of the file system's own",
+                format_args!("{} blocks with such", run.len_blocks),
+            ));
+        }
+        for part in parts {
+            let place = |error: Error| {
+                let start = self.geometry.block(part.group, part.run.start);
+                error.context(format_args!("{} blocks from {start}", part.run.len))
+            };
+            self.free_part(store, handle, part.group, part.run)
+                .map_err(place)?;
+        }
+        Ok(())
+    }
+
+    fn free_part<'v>(
+        &'v self,
+        store: &'v Store,
+        handle: &mut Handle<'v>,
+        number: u32,
+        run: Run,
+    ) -> Result<()> {
+        let id = handle.id();
+        let mut locked = self.lock_blocks(store, number)?;
+        let prepared = locked.free_blocks(run, id)?;
+        let is_news = locked.state.note_freed(id);
+        drop(locked);
+        self.totals.add(run.len, 0);
+        self.note_dirty(handle, number, prepared);
+        self.note_freed(id, number, is_news);
+        handle.on_rollback(move || {
+            self.totals.sub(run.len, 0);
+            self.change_group(number, |locked| locked.unfree_blocks(run, id));
+        });
+        Ok(())
+    }
+
+    /// Has a group looked at when a transaction is durable.
+    pub(super) fn note_freed(&self, id: TransactionId, number: u32, is_news: bool) {
+        if is_news {
+            self.freed.lock().push((id, number));
+        }
+    }
+
+    /// Changes a group that is loaded because it is dirty or blocks of it are held.
+    pub(super) fn change_group(
+        &self,
+        number: u32,
+        change: impl FnOnce(&mut Locked<'_>) -> Result<()>,
+    ) {
+        let changed = self
+            .group(number)
+            .and_then(|group| change(&mut group.lock()));
+        if let Err(error) = changed {
+            tracing::error!("group {number} could not be changed: {error}");
+        }
+    }
+}
