@@ -97,6 +97,36 @@ pub fn to_disk_form(kernel: &[u8]) -> Result<Vec<u8>> {
     Ok(disk)
 }
 
+/// Whether an ACL in the form setxattr(2) takes is complete: the owner, users, the group,
+/// groups, a mask if there are users or groups, and the others, in this order.
+pub(crate) fn is_complete(kernel: &[u8]) -> bool {
+    let Some(entries) = kernel
+        .get(4..)
+        .and_then(|entries| <[KernelEntry]>::ref_from_bytes(entries).ok())
+    else {
+        return false;
+    };
+    let (mut before, mut needs_mask) = (0, false);
+    for entry in entries {
+        let tag = entry.e_tag.get();
+        let follows = match tag {
+            TAG_USER_OBJ => before == 0,
+            TAG_USER | TAG_GROUP_OBJ => matches!(before, TAG_USER_OBJ | TAG_USER),
+            TAG_GROUP => matches!(before, TAG_GROUP_OBJ | TAG_GROUP),
+            TAG_MASK => matches!(before, TAG_GROUP_OBJ | TAG_GROUP),
+            TAG_OTHER => before == TAG_MASK || before == TAG_GROUP_OBJ && !needs_mask,
+            _ => false,
+        };
+        let names_one = matches!(tag, TAG_USER | TAG_GROUP);
+        if !follows || names_one && entry.e_id.get() == UNDEFINED_ID {
+            return false;
+        }
+        needs_mask |= names_one;
+        before = tag;
+    }
+    before == TAG_OTHER
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,5 +185,45 @@ mod tests {
         ] {
             assert!(to_disk_form(&kernel).is_err(), "{kernel:?}");
         }
+    }
+
+    #[test]
+    fn complete_acls_name_everybody_in_order() {
+        let acl = |tags: &[u16]| {
+            let mut bytes = vec![2, 0, 0, 0];
+            for tag in tags {
+                bytes.extend_from_slice(&tag.to_le_bytes());
+                bytes.extend_from_slice(&[4, 0, 1, 0, 0, 0]);
+            }
+            bytes
+        };
+        for tags in [
+            &[1, 4, 0x20][..],
+            &[1, 4, 0x10, 0x20],
+            &[1, 2, 2, 4, 8, 8, 0x10, 0x20],
+            &[1, 4, 8, 0x10, 0x20],
+        ] {
+            assert!(is_complete(&acl(tags)), "{tags:?}");
+        }
+        for tags in [
+            &[][..],
+            &[1],
+            &[1, 4],
+            &[1, 0x20],
+            &[4, 1, 0x20],
+            &[1, 2, 4, 0x20],
+            &[1, 4, 8, 0x20],
+            &[1, 1, 4, 0x20],
+            &[1, 4, 4, 0x20],
+            &[1, 4, 0x20, 0x20],
+            &[1, 4, 2, 0x10, 0x20],
+            &[1, 4, 0x10, 0x10, 0x20],
+        ] {
+            assert!(!is_complete(&acl(tags)), "{tags:?}");
+        }
+        let mut nobody = acl(&[1, 2, 4, 0x10, 0x20]);
+        nobody[16..20].fill(255);
+        assert!(!is_complete(&nobody));
+        assert!(!is_complete(&[2, 0, 0]));
     }
 }

@@ -365,7 +365,7 @@ pub struct InodeFields<'a> {
     pub created: Timestamp,
     /// The block of extended attributes, 0 for none.
     pub xattr_block: FsBlock,
-    /// NFS change counter; for an EA inode the high half of its reference count.
+    /// NFS change counter; for an EA inode the low half of its reference count.
     pub version: u64,
     /// `i_block`.
     pub block_area: [u8; 60],

@@ -186,7 +186,7 @@ impl<'a> InodeEdit<'a> {
         Ok(())
     }
 
-    /// NFS change counter; for an EA inode the high half of its reference count.
+    /// NFS change counter; for an EA inode the low half of its reference count.
     pub(crate) fn set_version(&mut self, version: u64) -> Result<()> {
         let [low, high] = halves(version);
         self.raw()?.l_i_version = low;

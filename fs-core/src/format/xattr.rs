@@ -125,6 +125,20 @@ pub(crate) fn check_block(
     Error::check_checksum(structure, Some(block), computed, header.h_checksum.get())
 }
 
+/// `h_refcount` and `h_hash` of a checked block: how many inodes own it, and what blocks of
+/// equal content are found by (0: not at all).
+pub(crate) fn references_and_hash(bytes: &[u8]) -> (u32, u32) {
+    match RawHeader::ref_from_prefix(bytes) {
+        Ok((header, _)) => (header.h_refcount.get(), header.h_hash.get()),
+        Err(_) => (0, 0),
+    }
+}
+
+/// What makes two blocks equal: all that follows the header.
+pub(crate) fn block_content(bytes: &[u8]) -> &[u8] {
+    bytes.get(HEADER_BYTES..).unwrap_or(&[])
+}
+
 /// The checksum an xattr block ought to carry. `seed` is the volume's.
 pub(super) fn block_checksum(seed: u32, block: FsBlock, bytes: &[u8]) -> u32 {
     let piece = |range: std::ops::Range<usize>| bytes.get(range).unwrap_or(&[]);

@@ -8,8 +8,8 @@
 
 use std::borrow::Cow;
 
-use zerocopy::IntoBytes;
 use zerocopy::little_endian::U32;
+use zerocopy::{FromBytes, IntoBytes};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::checksum::crc32c_raw;
@@ -140,6 +140,35 @@ pub fn encode_block(
         put(&mut bytes, 0, header.as_bytes())?;
     }
     Ok(bytes)
+}
+
+/// Says in the block at `block` how many inodes own it.
+///
+/// # Errors
+/// `Corrupt` if it has no header.
+pub(crate) fn set_references(
+    superblock: &Superblock,
+    block: FsBlock,
+    references: u32,
+    bytes: &mut [u8],
+) -> Result<()> {
+    header_mut(block, bytes)?.h_refcount = references.into();
+    if superblock.has_metadata_csum() {
+        let checksum = block_checksum(superblock.checksum_seed, block, bytes);
+        header_mut(block, bytes)?.h_checksum = checksum.into();
+    }
+    Ok(())
+}
+
+fn header_mut(block: FsBlock, bytes: &mut [u8]) -> Result<&mut RawHeader> {
+    let found = bytes.len();
+    match RawHeader::mut_from_prefix(bytes) {
+        Ok((header, _)) => Ok(header),
+        Err(_) => {
+            let expected = "a header of 32 bytes";
+            Err(Error::corrupt("xattr block", Some(block), expected, found))
+        }
+    }
 }
 
 /// Writes entries from byte `first` of `bytes` on, values from its end down.
