@@ -52,17 +52,9 @@ fn indirect_blocks_max(superblock: &Superblock) -> u64 {
     let per_block = u64::from(superblock.block_bytes / 4);
     let addressable = DIRECT + per_block + per_block.pow(2) + per_block.pow(3);
     let counted = counted_blocks_max(superblock);
-    // The most blocks of content that can be counted together with their pointers' blocks.
-    let (mut low, mut high) = (0, addressable.min(FILE_BLOCKS_MAX - 1));
-    while low < high {
-        let middle = low + (high - low).div_ceil(2);
-        if middle + pointer_blocks(per_block, middle) <= counted {
-            low = middle;
-        } else {
-            high = middle - 1;
-        }
-    }
-    low
+    // As in Linux, a few less than could be counted together with their pointers' blocks.
+    let room = counted.saturating_sub(pointer_blocks(per_block, counted));
+    addressable.min(FILE_BLOCKS_MAX - 1).min(room)
 }
 
 /// Blocks full of pointers that so many blocks of content without a hole need.

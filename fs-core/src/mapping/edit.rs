@@ -27,7 +27,10 @@ use crate::types::{FileBlock, FileType, InodeNumber};
 pub(crate) const FRESH_CREDITS: usize = 64;
 /// What the next part of a step may cost: a leaf of a tree of depth 5 split once, with the
 /// bitmaps and descriptors of new nodes, and those of the groups one extent lies in.
-pub(super) const STEP_CREDITS: usize = 40;
+const STEP_CREDITS: usize = 40;
+/// Runs of content given back after which a step ends: others wait for the transaction.
+/// Blocks count where each is revoked by itself.
+const STEP_RUNS: u64 = 4096;
 /// File blocks in use lie below this: Linux keeps the last number for itself.
 pub(super) const FILE_BLOCKS_USED_MAX: u64 = mapping::FILE_BLOCKS_MAX - 1;
 
@@ -81,6 +84,34 @@ impl Fate {
             }
         }
         Ok(())
+    }
+}
+
+/// How much one step may still do.
+#[derive(Debug)]
+pub(super) struct Budget {
+    runs_left: u64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            runs_left: STEP_RUNS,
+        }
+    }
+}
+
+impl Budget {
+    /// A run of the inode's content has been unmapped.
+    pub(super) fn spend(&mut self, inode: &Inode, run: &MappedExtent) {
+        let is_revoked = inode.file_type() == FileType::Directory;
+        let runs = if is_revoked { run.len_blocks } else { 1 };
+        self.runs_left = self.runs_left.saturating_sub(runs);
+    }
+
+    /// The step ought to end.
+    pub(super) fn is_spent(&self, change: &Change<'_>) -> bool {
+        self.runs_left == 0 || change.handle.credits_left() < STEP_CREDITS
     }
 }
 

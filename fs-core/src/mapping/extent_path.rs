@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::extent::{self, RawExtent, RawIndex};
 use crate::format::inode::Inode;
 use crate::mapping::FILE_BLOCKS_MAX;
-use crate::mapping::edit::Account;
+use crate::mapping::edit::{Account, Budget};
 use crate::mapping::extent_node::TreeNode;
 use crate::mapping::extents;
 use crate::space::{BlockRequest, Purpose};
@@ -94,6 +94,7 @@ pub(super) struct ExtentTree<'c, 'v> {
     pub(super) root: TreeNode,
     pub(super) root_is_changed: bool,
     pub(super) account: Account,
+    pub(super) budget: Budget,
     /// Nodes may use the blocks kept in reserve: what was promised must not fail for a node.
     pub(super) may_use_reserve: bool,
 }
@@ -115,6 +116,7 @@ impl<'c, 'v> ExtentTree<'c, 'v> {
             root,
             root_is_changed: false,
             account: Account::default(),
+            budget: Budget::default(),
             may_use_reserve: false,
         })
     }
@@ -204,6 +206,11 @@ impl<'c, 'v> ExtentTree<'c, 'v> {
             .ok_or_else(|| Error::corrupt(structure, Some(block), "an extent node", "none"))?;
         extents::check_window(&structure, Some(block), &window, &node)?;
         Ok((block, TreeNode::of(&node), window))
+    }
+
+    /// The step ought to end.
+    pub(super) fn is_spent(&self) -> bool {
+        self.budget.is_spent(self.change)
     }
 
     /// Writes a node below the root.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::error::Result;
 use crate::format::extent::RawExtent;
 use crate::mapping::FILE_BLOCKS_MAX;
-use crate::mapping::edit::{Fate, Progress, STEP_CREDITS};
+use crate::mapping::edit::{Fate, Progress};
 use crate::mapping::extent_node::clipped;
 use crate::mapping::extent_path::{ExtentTree, LeafLevel};
 use crate::mapping::extents::mapped;
@@ -24,7 +24,7 @@ pub(super) fn remove(
     let mut has_changed = false;
     // Once a leaf, or less if the credits run out within one.
     while start < end {
-        if has_changed && tree.change.handle.credits_left() < STEP_CREDITS {
+        if has_changed && tree.is_spent() {
             return Ok(Progress::Until(FileBlock(end)));
         }
         let mut path = tree.descend(FileBlock(end - 1))?;
@@ -72,7 +72,8 @@ fn remove_in_leaf(
         };
         fate.apply(tree.change, &tree.inode, &cut)?;
         tree.account.subtract(cut.len_blocks);
-        if from > first && tree.change.handle.credits_left() < STEP_CREDITS {
+        tree.budget.spend(&tree.inode, &cut);
+        if from > first && tree.is_spent() {
             reached = cut.file_block.0;
             break;
         }

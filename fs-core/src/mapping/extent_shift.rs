@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::mapping::FILE_BLOCKS_MAX;
-use crate::mapping::edit::{FILE_BLOCKS_USED_MAX, Progress, STEP_CREDITS};
+use crate::mapping::edit::{FILE_BLOCKS_USED_MAX, Progress};
 use crate::mapping::extent_node::{clipped, joined};
 use crate::mapping::extent_path::{ExtentTree, LeafLevel};
 use crate::mapping::extents::mapped;
@@ -24,7 +24,7 @@ pub(super) fn down(
     let mut has_changed = false;
     // Once a leaf, from the left.
     while start < FILE_BLOCKS_MAX {
-        if has_changed && tree.change.handle.credits_left() < STEP_CREDITS {
+        if has_changed && tree.is_spent() {
             return Ok(Progress::Until(FileBlock(start)));
         }
         let mut path = tree.descend(FileBlock(start))?;
@@ -75,7 +75,7 @@ pub(super) fn up(
     let mut has_changed = false;
     // Once a leaf, from the right.
     while start < end {
-        if has_changed && tree.change.handle.credits_left() < STEP_CREDITS {
+        if has_changed && tree.is_spent() {
             return Ok(Progress::Until(FileBlock(end)));
         }
         let mut path = tree.descend(FileBlock(end - 1))?;

@@ -13,7 +13,7 @@ use zerocopy::little_endian::U32;
 use crate::change::Change;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::inode::Inode;
-use crate::mapping::edit::{Account, Fate, Progress, STEP_CREDITS};
+use crate::mapping::edit::{Account, Budget, Fate, Progress};
 use crate::mapping::indirect::{self, DIRECT, TREES, pointers};
 use crate::run::{ExtentState, MappedExtent};
 use crate::types::{FileBlock, FsBlock};
@@ -54,6 +54,7 @@ pub(super) struct IndirectMap<'c, 'v> {
     root: Vec<U32>,
     root_is_changed: bool,
     account: Account,
+    budget: Budget,
 }
 
 impl<'c, 'v> IndirectMap<'c, 'v> {
@@ -70,6 +71,7 @@ impl<'c, 'v> IndirectMap<'c, 'v> {
             root,
             root_is_changed: false,
             account: Account::default(),
+            budget: Budget::default(),
         })
     }
 
@@ -135,7 +137,7 @@ impl<'c, 'v> IndirectMap<'c, 'v> {
         let mut has_changed = false;
         // Once a row of pointers, less if credits run out, or a missing subtree.
         while start < end {
-            if has_changed && self.change.handle.credits_left() < STEP_CREDITS {
+            if has_changed && self.budget.is_spent(self.change) {
                 return Ok(Progress::Until(FileBlock(end)));
             }
             let Some(row) = self.row(end - 1) else {
@@ -234,9 +236,10 @@ impl<'c, 'v> IndirectMap<'c, 'v> {
             };
             fate.apply(self.change, &self.inode, &mapped)?;
             self.account.subtract(mapped.len_blocks);
+            self.budget.spend(&self.inode, &mapped);
             row.get_mut(run).unwrap_or_default().fill(U32::ZERO);
             end = mapped.file_block.0;
-            if self.change.handle.credits_left() < STEP_CREDITS {
+            if self.budget.is_spent(self.change) {
                 return Ok(end);
             }
         }

@@ -7,6 +7,9 @@ use crate::mapping::edit::{FRESH_CREDITS, Fate, Progress, insert, unmap};
 use crate::run::{ExtentState, MappedExtent};
 use crate::types::{FileBlock, InodeNumber};
 
+/// Runs exchanged after which a step ends.
+const STEP_RUNS: u64 = 256;
+
 /// Exchanges what two ranges of `len_blocks` map, holes included. After `Until(b)` what is
 /// before `b` in `a` is done: call again with both starts moved as far.
 ///
@@ -34,11 +37,12 @@ pub(crate) fn swap(
         return Err(ErrorKind::InvalidInput("ranges that overlap").into());
     }
     let mut done = 0;
-    let mut has_changed = false;
+    let mut runs = 0;
     // Once a run of either file.
     while done < len_blocks {
         let (at_a, at_b) = (FileBlock(a_start.0 + done), FileBlock(b_start.0 + done));
-        if has_changed && change.handle.credits_left() < FRESH_CREDITS {
+        let is_spent = runs >= STEP_RUNS || change.handle.credits_left() < FRESH_CREDITS;
+        if runs > 0 && is_spent {
             return Ok(Progress::Until(at_a));
         }
         let of_a = look(change, a, at_a)?;
@@ -53,7 +57,7 @@ pub(crate) fn swap(
             take(change, b, at_b, len)?;
             put(change, a, at_a, len, of_b.state)?;
             put(change, b, at_b, len, of_a.state)?;
-            has_changed = true;
+            runs += 1;
         }
         done += len;
     }

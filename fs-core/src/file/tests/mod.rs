@@ -27,16 +27,15 @@ const AS_ROOT: WriteContext = WriteContext {
     clear_privileges: false,
 };
 
-/// An image mke2fs made with these options and the empty files "a" and "b" in it, its free
-/// blocks stale. `None` if there is no mke2fs.
+/// An image mke2fs made with these options and the empty files "a" and "b" and a symbolic
+/// link in it, its free blocks stale. `None` if there is no mke2fs.
 fn stale_image(options: &[&str], size: &str) -> Option<Vec<u8>> {
-    let source = tempfile::tempdir().unwrap();
-    for name in ["a", "b"] {
-        std::fs::write(source.path().join(name), "").unwrap();
-    }
-    let mut all = options.to_vec();
-    all.extend(["-d", source.path().to_str().unwrap()]);
-    let fixture = Fixture::new(&all, size)?;
+    let fixture = Fixture::filled(options, size, |tree| {
+        for name in ["a", "b"] {
+            std::fs::write(tree.join(name), "").unwrap();
+        }
+        std::os::unix::fs::symlink("x", tree.join("link")).unwrap();
+    })?;
     let number = named(&fixture.writer, b"a");
     let was_inline = inode(&fixture.writer, number).has_inline_data();
     let chunk = vec![STALE; 1 << 20];

@@ -3,10 +3,9 @@
 use super::*;
 use crate::format::inode_flags::InodeFlags;
 
-/// Makes the regular file `number` a new link with this target.
+/// Gives the link `number` this target as if it were new.
 fn make(writer: &Writer, number: InodeNumber, target: &[u8]) -> Result<()> {
     let mut change = writer.begin(32)?;
-    change.edit_inode(number, |edit| edit.set_mode(0o120_777))?;
     file::write_symlink(&mut change, number, target)?;
     change.finish();
     Ok(())
@@ -35,7 +34,7 @@ fn targets_of_all_lengths() {
         };
         for len in [1, 58, 59, 60, 61, 128, 129, 200, 1022, 1023] {
             let fixture = Fixture::of(image.clone());
-            let number = named(&fixture.writer, b"b");
+            let number = named(&fixture.writer, b"link");
             let target = vec![b'x'; len];
             make(&fixture.writer, number, &target).unwrap();
             let link = inode(&fixture.writer, number);
@@ -66,7 +65,7 @@ fn targets_that_cannot_be() {
         return;
     };
     let fixture = Fixture::of(image);
-    let number = named(&fixture.writer, b"b");
+    let number = named(&fixture.writer, b"link");
     let kind = |target: &[u8]| {
         let error = make(&fixture.writer, number, target).unwrap_err();
         error.kind().clone()

@@ -12,7 +12,7 @@ use crate::format::inode_flags::InodeFlags;
 use crate::mapping::{self, Progress};
 use crate::namespace;
 use crate::run::{ExtentState, MappedExtent};
-use crate::space::{BlockRequest, FreeCounts, Purpose};
+use crate::space::{BlockRequest, BlockRun, FreeCounts, Purpose};
 use crate::testing::Fixture;
 use crate::types::{FileBlock, FsBlock, InodeNumber};
 
@@ -49,7 +49,7 @@ impl Bench {
                 .edit_inode(number, |edit| {
                     *edit.block_area_mut()? = empty;
                     // More than any test maps, so that nothing lies behind the end.
-                    edit.set_size(64 << 20)
+                    edit.set_size(512 << 20)
                 })
                 .unwrap();
             change.finish();
@@ -59,6 +59,52 @@ impl Bench {
             file,
             model: Model::new(),
         }
+    }
+
+    /// Maps single blocks with a hole after each, in this order.
+    pub(super) fn comb(&mut self, blocks: impl Iterator<Item = u64>, written: bool) {
+        let blocks: Vec<u64> = blocks.collect();
+        for some in blocks.chunks(100) {
+            let mut model = std::mem::take(&mut self.model);
+            self.change(CREDITS, |change| {
+                let mut taken = 0..0;
+                for &block in some {
+                    if taken.is_empty() {
+                        let run = change.allocate(request(FsBlock(0), some.len() as u64))?;
+                        taken = run.start.0..run.start.0 + run.len_blocks;
+                    }
+                    let device = taken.next().unwrap();
+                    mapping::insert(change, self.file, single(block, device, written))?;
+                    model.insert(block, (device, written));
+                }
+                for left in taken {
+                    change.free_data(BlockRun {
+                        start: FsBlock(left),
+                        len_blocks: 1,
+                    })?;
+                }
+                Ok(())
+            })
+            .unwrap();
+            self.model = model;
+        }
+    }
+
+    /// The same file in an image that was changed outside.
+    pub(super) fn reopened(image: Vec<u8>) -> Self {
+        let fixture = Fixture::of(image);
+        let file = named(&fixture, b"/file");
+        Self {
+            fixture,
+            file,
+            model: Model::new(),
+        }
+    }
+
+    /// Blocks of nodes, by what the inode says it holds.
+    pub(super) fn node_blocks(&self) -> u64 {
+        let unit = u64::from(self.fixture.writer.store.superblock.block_bytes / 512);
+        self.inode().blocks_512() / unit - self.model.len() as u64
     }
 
     pub(super) fn inode(&self) -> Arc<Inode> {
@@ -204,18 +250,32 @@ pub(super) fn runs(fixture: &Fixture, file: InodeNumber) -> Vec<MappedExtent> {
     runs
 }
 
+/// One block's run.
+pub(super) fn single(block: u64, device: u64, written: bool) -> MappedExtent {
+    MappedExtent {
+        file_block: FileBlock(block),
+        len_blocks: 1,
+        state: if written {
+            ExtentState::Written(FsBlock(device))
+        } else {
+            ExtentState::Unwritten(FsBlock(device))
+        },
+    }
+}
+
+pub(super) fn request(goal: FsBlock, len_blocks: u64) -> BlockRequest {
+    BlockRequest {
+        goal,
+        len_blocks,
+        purpose: Purpose::Metadata,
+        may_use_reserve: false,
+    }
+}
+
 fn model_runs(model: &Model) -> Vec<MappedExtent> {
     let mut runs: Vec<MappedExtent> = Vec::new();
     for (&block, &(device, written)) in model {
-        let run = MappedExtent {
-            file_block: FileBlock(block),
-            len_blocks: 1,
-            state: if written {
-                ExtentState::Written(FsBlock(device))
-            } else {
-                ExtentState::Unwritten(FsBlock(device))
-            },
-        };
+        let run = single(block, device, written);
         if !runs.last_mut().is_some_and(|last| last.merge(&run)) {
             runs.push(run);
         }
@@ -243,21 +303,10 @@ pub(super) fn fill(
             .map_or(u64::MAX, |(block, _)| *block);
         let before = model.range(..at).next_back();
         let goal = before.map_or(0, |(_, (device, _))| device + 1);
-        let run = change.allocate(BlockRequest {
-            goal: FsBlock(goal),
-            len_blocks: next.min(range.end) - at,
-            purpose: Purpose::Metadata,
-            may_use_reserve: false,
-        })?;
-        let state = if written {
-            ExtentState::Written(run.start)
-        } else {
-            ExtentState::Unwritten(run.start)
-        };
+        let run = change.allocate(request(FsBlock(goal), next.min(range.end) - at))?;
         let mapped = MappedExtent {
-            file_block: FileBlock(at),
             len_blocks: run.len_blocks,
-            state,
+            ..single(at, run.start.0, written)
         };
         mapping::insert(change, file, mapped)?;
         for block in 0..run.len_blocks {

@@ -128,7 +128,7 @@ fn run(options: &'static [&'static str], image: &'static OnceLock<Option<Vec<u8>
         return;
     };
     let config = ProptestConfig {
-        cases: 24,
+        cases: 12,
         failure_persistence: None,
         ..ProptestConfig::default()
     };
