@@ -2,6 +2,7 @@
 //! compare a volume with it.
 
 pub mod content;
+pub mod crash;
 pub mod model;
 pub mod operation;
 pub mod tree;
