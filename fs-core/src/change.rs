@@ -17,6 +17,7 @@ use crate::space::{BlockRequest, BlockRun, InodeRequest, Space};
 use crate::store::Store;
 use crate::transaction::{Handle, Joined, Preparation, TransactionId, Transactions};
 use crate::types::{FsBlock, InodeNumber, Timestamp};
+use crate::xattr::Sharing;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -29,6 +30,7 @@ pub(crate) struct Writer {
     pub(crate) space: Space,
     pub(crate) superblock: LiveSuperblock,
     pub(crate) orphans: Orphans,
+    pub(crate) sharing: Sharing,
     pub(crate) transactions: Transactions,
     pub(crate) clock: Clock,
     pub(crate) generations: Generations,

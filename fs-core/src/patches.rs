@@ -44,6 +44,17 @@ impl Patches {
         self.extents.get(&inode).map(Vec::as_slice)
     }
 
+    /// All inodes whose mapping was patched.
+    pub(crate) fn mapped(&self) -> impl Iterator<Item = (InodeNumber, &[MappedExtent])> {
+        let all = self.extents.iter();
+        all.map(|(inode, extents)| (*inode, extents.as_slice()))
+    }
+
+    /// All directories whose names were patched.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (InodeNumber, &NamePatch)> {
+        self.names.iter().map(|(directory, patch)| (*directory, patch))
+    }
+
     /// The changes of a directory's names, if there are any.
     pub(crate) fn names(&self, directory: InodeNumber) -> Option<&NamePatch> {
         self.names.get(&directory)

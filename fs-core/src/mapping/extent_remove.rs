@@ -59,13 +59,10 @@ fn remove_in_leaf(
         let Some(run) = leaf.entries.get(from).map(|entry| mapped(&entry.typed())) else {
             break;
         };
-        for rest in [
-            clipped(&run, range.end, FILE_BLOCKS_MAX),
-            clipped(&run, 0, range.start),
-        ] {
-            if let Some(rest) = rest {
-                left_over.push(RawExtent::pack(&rest)?);
-            }
+        let right = clipped(&run, range.end, FILE_BLOCKS_MAX);
+        let left = clipped(&run, 0, range.start);
+        for rest in right.into_iter().chain(left) {
+            left_over.push(RawExtent::pack(&rest)?);
         }
         let Some(cut) = clipped(&run, range.start, range.end) else {
             continue;

@@ -14,7 +14,8 @@ use crate::change::Change;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::inode::Inode;
 use crate::mapping::edit::{Account, Budget, Fate, Progress};
-use crate::mapping::indirect::{self, DIRECT, TREES, pointers};
+use crate::mapping::indirect::{self, DIRECT, pointers};
+use crate::mapping::indirect_row::{self, Row, last_run, put, too_far};
 use crate::run::{ExtentState, MappedExtent};
 use crate::types::{FileBlock, FsBlock};
 
@@ -27,24 +28,6 @@ enum Place {
         levels: u32,
         index: usize,
     },
-}
-
-/// The row of pointers that a file block's pointer belongs to.
-#[derive(Debug, Clone, Copy)]
-struct Row {
-    /// In which of the inode's pointers the way begins; `None` for the direct ones.
-    tree: Option<(usize, u32)>,
-    /// File block of the tree's first pointer.
-    tree_start: u64,
-    /// File block of the row's first pointer.
-    start: u64,
-    len: u64,
-}
-
-impl Row {
-    fn end(&self) -> u64 {
-        self.start.saturating_add(self.len)
-    }
 }
 
 /// See the module.
@@ -98,15 +81,13 @@ impl<'c, 'v> IndirectMap<'c, 'v> {
         // The last block's number tells whether all of them fit.
         let last = device.0.saturating_add(run.len_blocks - 1);
         if u32::try_from(last).is_err() {
-            let what = "blocks behind 2^32 in a file without extents";
-            return Err(ErrorKind::NotSupported(what).into());
+            return Err(too_far());
         }
         let end = run.end().0;
         let mut at = run.file_block.0;
         // Once a row of pointers.
         while at < end {
-            let row = self
-                .row(at)
+            let row = Row::of(self.per_block(), at)
                 .ok_or_else(|| Error::from(ErrorKind::FileTooLarge))?;
             let until = end.min(row.end());
             let first = device.0 + (at - run.file_block.0);
@@ -133,14 +114,17 @@ impl<'c, 'v> IndirectMap<'c, 'v> {
     /// Unmaps a range from its end backwards.
     pub(super) fn remove(&mut self, range: Range<FileBlock>, fate: Fate) -> Result<Progress> {
         let start = range.start.0;
-        let mut end = range.end.0.min(self.len_blocks_max());
+        let mut end = range
+            .end
+            .0
+            .min(indirect_row::len_blocks_max(self.per_block()));
         let mut has_changed = false;
         // Once a row of pointers, less if credits run out, or a missing subtree.
         while start < end {
             if has_changed && self.budget.is_spent(self.change) {
                 return Ok(Progress::Until(FileBlock(end)));
             }
-            let Some(row) = self.row(end - 1) else {
+            let Some(row) = Row::of(self.per_block(), end - 1) else {
                 break;
             };
             let reached = match row.tree {
@@ -330,11 +314,7 @@ impl<'c, 'v> IndirectMap<'c, 'v> {
     /// Sets a pointer. True if its block holds no other; the inode's do not count.
     fn set_pointer(&mut self, place: Place, to: Option<FsBlock>) -> Result<bool> {
         let number = to.map_or(Ok(0), |block| u32::try_from(block.0));
-        let number = number.map_err(|_| {
-            Error::from(ErrorKind::NotSupported(
-                "blocks behind 2^32 in a file without extents",
-            ))
-        })?;
+        let number = number.map_err(|_| too_far())?;
         let set = |row: &mut [U32], index: usize| match row.get_mut(index) {
             Some(pointer) => {
                 *pointer = number.into();
@@ -373,41 +353,6 @@ impl<'c, 'v> IndirectMap<'c, 'v> {
     fn per_block(&self) -> u64 {
         u64::from(self.change.store().superblock.block_bytes / 4)
     }
-
-    /// The row of a file block; `None` behind the last.
-    fn row(&self, block: u64) -> Option<Row> {
-        if block < DIRECT {
-            return Some(Row {
-                tree: None,
-                tree_start: 0,
-                start: 0,
-                len: DIRECT,
-            });
-        }
-        let per_block = self.per_block();
-        let mut tree_start = DIRECT;
-        for (number, levels) in TREES.into_iter().enumerate() {
-            // At most (2^14)^3 = 2^42.
-            let span = per_block.pow(levels);
-            if block - tree_start < span {
-                return Some(Row {
-                    tree: Some((DIRECT as usize + number, levels)),
-                    tree_start,
-                    start: block - (block - tree_start) % per_block,
-                    len: per_block,
-                });
-            }
-            tree_start += span;
-        }
-        None
-    }
-
-    fn len_blocks_max(&self) -> u64 {
-        let per_block = self.per_block();
-        TREES
-            .iter()
-            .fold(DIRECT, |sum, &levels| sum + per_block.pow(levels))
-    }
 }
 
 /// What was found on the way to a row.
@@ -416,31 +361,4 @@ enum Way {
     Missing { start: u64 },
     /// The pointers' places and what they name, the highest first.
     Found(Vec<(Place, FsBlock)>),
-}
-
-/// Sets free pointers to a run of blocks.
-fn put(row: &mut [U32], first: u64) -> Result<()> {
-    if row.iter().any(|pointer| pointer.get() != 0) {
-        return Err(ErrorKind::InvalidInput("the file blocks are mapped").into());
-    }
-    for (pointer, block) in row.iter_mut().zip(first..) {
-        let block = u32::try_from(block)
-            .map_err(|_| Error::from(ErrorKind::NotSupported("blocks behind 2^32")))?;
-        *pointer = block.into();
-    }
-    Ok(())
-}
-
-/// The last pointers of a range that name blocks one after the other.
-fn last_run(row: &[U32], range: Range<usize>) -> Option<Range<usize>> {
-    let in_range = row.get(range.clone())?;
-    let last = in_range.iter().rposition(|pointer| pointer.get() != 0)?;
-    let number = in_range.get(last)?.get();
-    let before = in_range.get(..last)?.iter().rev().zip(1u32..);
-    let len = before
-        .take_while(|(pointer, back)| {
-            pointer.get() != 0 && Some(pointer.get()) == number.checked_sub(*back)
-        })
-        .count();
-    Some(range.start + last - len..range.start + last + 1)
 }

@@ -14,6 +14,7 @@ mod extent_store;
 mod extents;
 mod indirect;
 mod indirect_edit;
+mod indirect_row;
 mod swap;
 #[cfg(test)]
 mod tests;

@@ -6,11 +6,7 @@ use crate::transaction::{Handle, TransactionId};
 
 use super::group::Locked;
 use super::runs::Run;
-use super::{BlockRequest, BlockRun, Space};
-
-/// A run this long is long enough for any wish, in bytes: rather than to look for a longer
-/// one far away, the rest is asked for separately.
-const LONG_ENOUGH_BYTES: u32 = 8 << 20;
+use super::{BlockRequest, BlockRun, Purpose, Space};
 
 /// A wish in terms of groups.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +31,12 @@ impl Space {
         request: &BlockRequest,
     ) -> Result<BlockRun> {
         let wish = self.wish(request)?;
-        self.take_near(store, handle, wish)
+        match request.purpose {
+            Purpose::Metadata => self.take_near(store, handle, wish),
+            Purpose::Data { inode, len_blocks } => {
+                self.take_data(store, handle, wish, inode, len_blocks)
+            }
+        }
     }
 
     /// What is left of a request after the reserve.
@@ -58,71 +59,8 @@ impl Space {
         })
     }
 
-    /// Takes the best run that is not reserved; the last resort is a single block anywhere.
-    pub(super) fn take_near<'v>(
-        &'v self,
-        store: &'v Store,
-        handle: &mut Handle<'v>,
-        wish: Wish,
-    ) -> Result<BlockRun> {
-        let long = (LONG_ENOUGH_BYTES / self.geometry.block_bytes).max(1);
-        let mut enough = wish.len.min(long);
-        loop {
-            let error = match self.take_enough(store, handle, wish, enough) {
-                Ok(Some(run)) => return Ok(run),
-                Ok(None) => Error::from(ErrorKind::NoSpace),
-                Err(error) if error.is_corruption() => error,
-                Err(error) => return Err(error),
-            };
-            if enough <= 1 {
-                return Err(error);
-            }
-            enough /= 2;
-        }
-    }
-
-    /// Takes a run of at least `enough` blocks from the nearest group that has one.
-    fn take_enough<'v>(
-        &'v self,
-        store: &'v Store,
-        handle: &mut Handle<'v>,
-        wish: Wish,
-        enough: u32,
-    ) -> Result<Option<BlockRun>> {
-        let mut damage = None;
-        for number in self.groups_near(wish.group) {
-            if self.group(number)?.longest.get() < enough {
-                continue;
-            }
-            let goal = if number == wish.group { wish.goal } else { 0 };
-            let mut locked = match self.lock_blocks(store, number) {
-                Ok(locked) => locked,
-                Err(error) if error.is_corruption() => {
-                    damage = Some(error);
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            if let Some(found) = locked.find_blocks(goal, enough)? {
-                return self
-                    .take_run(handle, number, locked, found.cut(wish.len))
-                    .map(Some);
-            }
-        }
-        damage.map_or(Ok(None), Err)
-    }
-
-    /// All groups: this one, the others of its flex group, the rest.
-    pub(super) fn groups_near(&self, group: u32) -> impl Iterator<Item = u32> + use<> {
-        let (start, end) = self.geometry.flex_bounds(group);
-        (group..end)
-            .chain(start..group)
-            .chain(end..self.geometry.group_count)
-            .chain(0..start)
-    }
-
     /// Takes a run that can be taken.
-    fn take_run<'v>(
+    pub(super) fn take_run<'v>(
         &'v self,
         handle: &mut Handle<'v>,
         number: u32,
@@ -164,9 +102,13 @@ impl Space {
     ) -> Result<()> {
         for part in self.geometry.parts(run)? {
             let mut locked = self.lock_blocks(store, part.group)?;
-            let found = locked.state.blocks.get()?.at(part.run.start);
-            if found.is_none_or(|found| found.len < part.run.len) {
-                return Err(ErrorKind::NoSpace.into());
+            if !locked.has_available(part.run)? {
+                drop(locked);
+                self.give_back_windows();
+                locked = self.lock_blocks(store, part.group)?;
+                if !locked.has_available(part.run)? {
+                    return Err(ErrorKind::NoSpace.into());
+                }
             }
             self.take_run(handle, part.group, locked, part.run)?;
         }

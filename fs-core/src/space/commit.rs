@@ -88,14 +88,12 @@ impl Space {
 
     /// Told when a transaction is durable: what it freed can be taken, and is discarded.
     pub(crate) fn durable(&self, cache: &BlockCache, id: TransactionId) {
-        let mut numbers = Vec::new();
-        self.freed.lock().retain(|&(freed_in, number)| {
-            let is_durable = freed_in <= id;
-            if is_durable {
-                numbers.push(number);
-            }
-            !is_durable
-        });
+        let is_durable = |&(freed_in, _): &(TransactionId, u32)| freed_in <= id;
+        let mut numbers: Vec<u32> = {
+            let freed = self.freed.lock();
+            let durable = freed.iter().copied().filter(is_durable);
+            durable.map(|(_, number)| number).collect()
+        };
         numbers.sort_unstable();
         numbers.dedup();
         let mut freed: Vec<(u32, RunSet)> = Vec::new();
@@ -116,6 +114,8 @@ impl Space {
         for (number, runs) in freed {
             self.change_group(number, |locked| locked.release_blocks(&runs));
         }
+        // Only now: who found no space waits for another commit as long as these are here.
+        self.freed.lock().retain(|freed| !is_durable(freed));
     }
 
     /// Discards runs of groups in ascending order, neighbours across groups together.

@@ -133,6 +133,10 @@ pub(super) struct Group {
     pub(super) free_inodes: Count,
     pub(super) available_inodes: Count,
     pub(super) directories: Count,
+    /// Where a search for blocks that began here ended; 0 if it never left the flex group.
+    pub(super) trail: Count,
+    /// 1 if the block bitmap is loaded.
+    pub(super) is_loaded: Count,
     state: Mutex<GroupState>,
 }
 

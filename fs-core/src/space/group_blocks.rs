@@ -20,6 +20,13 @@ use super::runs::{Run, RunSet};
 /// What a run in a set costs in memory, about.
 const RUN_COST_BYTES: usize = 12;
 
+/// What a search has learnt: runs that start before `until` are shorter than `len`.
+#[derive(Debug, Clone, Copy, Default)]
+struct Short {
+    until: u32,
+    len: u32,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct GroupBlocks {
@@ -31,6 +38,7 @@ pub(super) struct GroupBlocks {
     freed: Vec<(TransactionId, RunSet)>,
     /// Runs that somebody keeps out of all three.
     holds: u32,
+    short: Short,
     /// The bitmap has to be written.
     pub(super) is_dirty: bool,
     cost_bytes: usize,
@@ -49,6 +57,7 @@ impl GroupBlocks {
             available,
             freed: Vec::new(),
             holds: 0,
+            short: Short::default(),
             is_dirty: false,
             cost_bytes,
         }
@@ -86,6 +95,32 @@ impl GroupBlocks {
             .map(|run| run.cut(end - run.start))
             .find(|run| run.len >= len_min)
     }
+
+    /// The first run that starts at or after `from` and has `enough` blocks.
+    fn search(&mut self, from: u32, enough: u32) -> Option<Run> {
+        let short = self.short;
+        let knows = from <= short.until && short.len <= enough;
+        let start = if knows { short.until } else { from };
+        let found = self
+            .available
+            .starting_at(start)
+            .find(|run| run.len >= enough)?;
+        if (from == 0 || knows) && found.start > short.until {
+            self.short = Short {
+                until: found.start,
+                len: enough,
+            };
+        }
+        Some(found)
+    }
+
+    fn add_available(&mut self, run: Run) -> Run {
+        let merged = self.available.insert(run);
+        if merged.start < self.short.until && merged.len >= self.short.len {
+            self.short.until = merged.start;
+        }
+        merged
+    }
 }
 
 impl Locked<'_> {
@@ -99,16 +134,19 @@ impl Locked<'_> {
         let blocks = self.blocks()?;
         let rest = blocks.at(goal).filter(|run| run.len >= enough);
         let found = rest
-            .or_else(|| {
-                let mut behind = blocks.available.starting_at(goal);
-                behind.find(|run| run.len >= enough)
-            })
-            .or_else(|| blocks.available.iter().find(|run| run.len >= enough));
+            .or_else(|| blocks.search(goal, enough))
+            .or_else(|| blocks.search(0, enough));
         if found.is_none() {
             let longest = blocks.longest();
             self.group.longest.set(longest);
         }
         Ok(found)
+    }
+
+    /// True if all of these can be taken.
+    pub(super) fn has_available(&mut self, run: Run) -> Result<bool> {
+        let found = self.blocks()?.at(run.start);
+        Ok(found.is_some_and(|found| found.len >= run.len))
     }
 
     /// Takes blocks that can be taken. Returns the blocks added to the commit.
@@ -231,7 +269,7 @@ impl Locked<'_> {
     }
 
     fn make_available(&mut self, run: Run) -> Result<()> {
-        let merged = self.blocks()?.available.insert(run);
+        let merged = self.blocks()?.add_available(run);
         let group = self.group;
         group.available_blocks.add(run.len);
         group.longest.set(group.longest.get().max(merged.len));

@@ -22,13 +22,32 @@ impl Space {
         handle: &mut Handle<'v>,
         request: InodeRequest,
     ) -> Result<InodeNumber> {
-        let is_directory = request.file_type == FileType::Directory;
-        let first = match store.superblock.inode_position(request.parent) {
-            Some((group, _)) => group.0,
-            None => 0,
+        if request.file_type == FileType::Directory {
+            let groups = self.groups_for_directory(store, request.parent)?;
+            return self.take_inode_of(store, handle, groups, true);
+        }
+        // Content is best near its inode.
+        let has_blocks = |number: &u32| {
+            let group = self.group(*number);
+            group.is_ok_and(|group| group.available_blocks.get() > 0)
         };
+        let groups = self
+            .groups_for_file(store, request.parent)
+            .filter(has_blocks);
+        let all = self.groups_for_file(store, request.parent);
+        self.take_inode_of(store, handle, groups.chain(all), false)
+    }
+
+    /// Takes an inode from the first of these groups that has one.
+    fn take_inode_of<'v>(
+        &'v self,
+        store: &'v Store,
+        handle: &mut Handle<'v>,
+        groups: impl Iterator<Item = u32>,
+        is_directory: bool,
+    ) -> Result<InodeNumber> {
         let mut failure = Error::from(ErrorKind::NoSpace);
-        for number in self.groups_near(first) {
+        for number in groups {
             if self.group(number)?.available_inodes.get() == 0 {
                 continue;
             }

@@ -86,6 +86,7 @@ impl Space {
             locked.group.longest.set(blocks.longest());
             self.note_loaded(number, blocks.cost_bytes());
             locked.state.blocks = Slot::Loaded(Box::new(blocks));
+            locked.group.is_loaded.set(1);
         }
         Ok(())
     }
@@ -128,6 +129,9 @@ impl Space {
             if locked.state.blocks.is_unloaded() {
                 locked.give_up_blocks();
             }
+            drop(locked);
+            let mut damaged = self.damaged.lock();
+            damaged.get_or_insert_with(|| (number, error.to_string()));
         }
         error
     }
@@ -168,6 +172,9 @@ impl Space {
                 true => 0,
                 false => locked.state.unload(),
             };
+            if locked.state.blocks.is_unloaded() {
+                group.is_loaded.set(0);
+            }
             let is_loaded =
                 !locked.state.blocks.is_unloaded() || !locked.state.inodes.is_unloaded();
             drop(locked);

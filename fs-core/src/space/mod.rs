@@ -10,7 +10,7 @@
 //!   the transaction that freed it is durable.
 //! * A handle that is taken back leaves what is free as it was.
 //! * The counts are exact whenever no handle is open.
-//! * Files that grow side by side get blocks in long runs (windows).
+//! * Files that grow side by side get blocks in long runs ([`windows`]).
 //!
 //! Locks: a shard of the windows, then one group, then a shard of the block cache. The lists
 //! of groups to be written, freed in and loaded are taken alone or under a group's lock;
@@ -28,10 +28,14 @@ mod inodes;
 pub(crate) mod load;
 mod loaded;
 mod runs;
+mod search;
+mod spread;
 #[cfg(test)]
 mod tests;
+mod trim;
+mod windows;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -45,6 +49,7 @@ pub(crate) use fixed::descriptor_blocks;
 use geometry::{Geometry, uses_uninit};
 use group::Group;
 use loaded::LoadedGroups;
+use windows::Windows;
 
 /// Volumes of more groups than this, 512 TiB of 4 KiB blocks, are not written to: their
 /// counts would fill the memory.
@@ -131,6 +136,13 @@ pub(crate) struct Space {
     freed: Mutex<Vec<(TransactionId, u32)>>,
     loaded: LoadedGroups,
     loaded_bytes_max: usize,
+    windows: Windows,
+    /// Counts the directories that were spread.
+    spread_turn: AtomicU32,
+    /// Held while a piece is being discarded on a user's behalf.
+    trimming: Mutex<()>,
+    /// The first group whose block bitmap turned out to be damaged, and why.
+    damaged: Mutex<Option<(u32, String)>>,
 }
 
 impl Space {
@@ -186,11 +198,12 @@ impl Space {
             freed: Mutex::new(Vec::new()),
             loaded: LoadedGroups::default(),
             loaded_bytes_max: Self::LOADED_BYTES_MAX,
+            windows: Windows::default(),
+            spread_turn: AtomicU32::new(0),
+            trimming: Mutex::new(()),
+            damaged: Mutex::new(None),
         })
     }
-
-    /// Gives up the blocks reserved for a file that will not grow for now.
-    pub(crate) fn end_reservation(&self, _inode: InodeNumber) {}
 
     /// Where blocks for an inode's content are best looked for when it has none yet: from
     /// the start of its group. Small files are packed there; windows of growing ones pass

@@ -16,6 +16,14 @@ impl Run {
         self.start + self.len
     }
 
+    /// What is left behind the first `len` blocks.
+    pub(super) fn after(self, len: u32) -> Option<Self> {
+        (len < self.len).then(|| Self {
+            start: self.start + len,
+            len: self.len - len,
+        })
+    }
+
     /// The first blocks of it, `len_max` at most.
     pub(super) fn cut(self, len_max: u32) -> Self {
         Self {

@@ -19,7 +19,7 @@ use crate::journal::{
     self, FastCommitName, FastCommitOp, JournalSuperblock, LogLocation, Replay, ReplayedBlock,
 };
 use crate::mapping;
-use crate::patches::PatchBuilder;
+use crate::patches::{PatchBuilder, Patches};
 use crate::run::{ExtentState, MappedExtent};
 use crate::store::Store;
 use crate::types::{FileBlock, FileType, FsBlock, InodeNumber};
@@ -169,15 +169,20 @@ struct Changes<'a> {
     extents_copied: usize,
 }
 
-fn apply_fast_commits(
-    device: Arc<dyn BlockDevice>,
-    store: Store,
-    superblock_at: u64,
-    options: &OpenOptions,
+/// What fast commits make of a volume.
+pub(super) struct FastCommits {
+    /// Whole inodes, without a right checksum.
+    pub(super) inodes: HashMap<InodeNumber, Vec<u8>>,
+    pub(super) patches: Patches,
+}
+
+/// Follows the operations of fast commits, changing nothing.
+pub(super) fn collect_fast_commits(
+    store: &Store,
     operations: &[FastCommitOp],
-) -> Result<Store> {
+) -> Result<FastCommits> {
     let mut changes = Changes {
-        store: &store,
+        store,
         inodes: HashMap::new(),
         patches: PatchBuilder::default(),
         extents_copied: 0,
@@ -185,14 +190,25 @@ fn apply_fast_commits(
     for operation in operations {
         changes.apply(operation)?;
     }
-    let Changes {
-        inodes, patches, ..
-    } = changes;
+    Ok(FastCommits {
+        inodes: changes.inodes,
+        patches: changes.patches.finish(),
+    })
+}
+
+fn apply_fast_commits(
+    device: Arc<dyn BlockDevice>,
+    store: Store,
+    superblock_at: u64,
+    options: &OpenOptions,
+    operations: &[FastCommitOp],
+) -> Result<Store> {
+    let FastCommits { inodes, patches } = collect_fast_commits(&store, operations)?;
     let overlay = inode_overlay(device, &store, inodes)?;
     let device: Arc<dyn BlockDevice> = Arc::new(overlay);
     let opened = open::read(&device, superblock_at)?;
     let mut store = self::store(device, opened, options);
-    store.patches = patches.finish();
+    store.patches = patches;
     Ok(store)
 }
 

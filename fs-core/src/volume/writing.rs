@@ -22,6 +22,7 @@ use crate::transaction::{Limits, Log, Transactions};
 use crate::types::FsBlock;
 use crate::volume::mmp::{self, MmpHold};
 use crate::volume::{OpenOptions, RecoveryReport, WriteOptions, open, recovery};
+use crate::xattr::Sharing;
 
 /// `s_state`: errors were found.
 const STATE_ERRORS: u16 = 0x2;
@@ -79,6 +80,7 @@ pub(crate) fn open(device: Arc<dyn BlockDevice>, options: &WriteOptions) -> Resu
         store,
         superblock,
         orphans,
+        sharing: Sharing::new(),
         transactions: Transactions::new(log, limits),
         clock: options.clock,
         generations: Generations::new(options.clock != Clock::System),

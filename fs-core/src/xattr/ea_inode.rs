@@ -387,7 +387,11 @@ fn free(change: &mut Change<'_>, reference: &Reference<'_>) -> Result<()> {
     let number = reference.holder;
     let all = FileBlock(0)..FileBlock(mapping::FILE_BLOCKS_MAX);
     let is_empty = (0..REMOVE_STEPS_MAX).try_fold(false, |is_done, _| {
-        let is_done = is_done || matches!(mapping::remove(change, number, all.clone())?, Progress::Done);
+        let is_done = is_done
+            || matches!(
+                mapping::remove(change, number, all.clone())?,
+                Progress::Done
+            );
         Ok::<_, Error>(is_done)
     })?;
     if !is_empty {

@@ -14,9 +14,7 @@ use crate::format::features::{CompatFeatures, IncompatFeatures};
 use crate::format::inode::Inode;
 use crate::format::superblock::Superblock;
 use crate::format::xattr::{INDEX_ACL_ACCESS, INDEX_ACL_DEFAULT, VALUE_BYTES_MAX, split_name};
-use crate::format::xattr_encode::{
-    NewValue, NewXattr, block_room, inode_room, value_hash,
-};
+use crate::format::xattr_encode::{NewValue, NewXattr, block_room, inode_room, value_hash};
 use crate::store::Store;
 use crate::types::{FsBlock, InodeNumber};
 use crate::xattr::read::NAME_BYTES_MAX;
@@ -122,7 +120,10 @@ pub(crate) fn set(
     let inode = change.inode(number)?;
     let store = change.store();
     let own = block::read(store, &inode)?;
-    let before = read(&inode, own.as_ref().map(|(number, block)| (*number, &**block)))?;
+    let before = read(
+        &inode,
+        own.as_ref().map(|(number, block)| (*number, &**block)),
+    )?;
     let found = before.find(index, rest);
     match (mode, found) {
         (XattrSet::Create, Some(_)) => return Err(ErrorKind::Exists.into()),
@@ -160,7 +161,10 @@ pub(crate) fn remove(change: &mut Change<'_>, number: InodeNumber, name: &[u8]) 
     let (index, rest) = parse_name(name)?;
     let inode = change.inode(number)?;
     let own = block::read(change.store(), &inode)?;
-    let before = read(&inode, own.as_ref().map(|(number, block)| (*number, &**block)))?;
+    let before = read(
+        &inode,
+        own.as_ref().map(|(number, block)| (*number, &**block)),
+    )?;
     if before.find(index, rest).is_none() {
         return Err(ErrorKind::NoAttribute.into());
     }
@@ -176,7 +180,10 @@ pub(crate) fn remove(change: &mut Change<'_>, number: InodeNumber, name: &[u8]) 
 pub(crate) fn remove_all(change: &mut Change<'_>, number: InodeNumber) -> Result<()> {
     let inode = change.inode(number)?;
     let own = block::read(change.store(), &inode)?;
-    let before = read(&inode, own.as_ref().map(|(number, block)| (*number, &**block)))?;
+    let before = read(
+        &inode,
+        own.as_ref().map(|(number, block)| (*number, &**block)),
+    )?;
     let mut after = Lists {
         in_inode: before.in_inode.clone(),
         in_block: Vec::new(),
@@ -262,8 +269,14 @@ fn find_place(
     let in_inode = inode_room(inode.xattr_area_bytes(superblock));
     let in_block = block_room(superblock.block_bytes as usize);
     let left = [
-        (Place::Inode, in_inode.checked_sub(list::room_bytes(&kept.in_inode))),
-        (Place::Block, in_block.checked_sub(list::room_bytes(&kept.in_block))),
+        (
+            Place::Inode,
+            in_inode.checked_sub(list::room_bytes(&kept.in_inode)),
+        ),
+        (
+            Place::Block,
+            in_block.checked_sub(list::room_bytes(&kept.in_block)),
+        ),
     ];
     let entry = NewXattr {
         index: new.index,

@@ -40,6 +40,3 @@ mod sharing;
 pub(crate) use edit::{XattrSet, credits, remove, remove_all, set};
 pub(crate) use read::{get, names};
 pub(crate) use sharing::Sharing;
-
-#[cfg(test)]
-mod tests;

@@ -61,14 +61,12 @@ fn op(max: u64) -> impl Strategy<Value = (usize, Op)> {
     });
     let fallocate = (how(), distance(max), distance(max / 2))
         .prop_map(|(how, offset, len)| Op::Fallocate { how, offset, len });
-    let swap =
-        (0..max / 8192, 0..max / 8192, 0..max / 8192).prop_map(|(a_block, b_block, blocks)| {
-            Op::Swap {
-                a_block,
-                b_block,
-                blocks,
-            }
-        });
+    let blocks = || 0..=max / 8192;
+    let swap = (blocks(), blocks(), blocks()).prop_map(|(a_block, b_block, blocks)| Op::Swap {
+        a_block,
+        b_block,
+        blocks,
+    });
     let op = prop_oneof![
         6 => write,
         2 => distance(max).prop_map(|size| Op::Truncate { size }),
@@ -253,12 +251,20 @@ impl Run {
     }
 
     fn finish(self) {
+        let writer = &self.fixture.writer;
+        let are_inline = self.files.map(|file| inode(writer, file).has_inline_data());
         let image = self.fixture.close();
-        for (name, model) in ["a", "b"].into_iter().zip(&self.models) {
-            assert!(
-                debugfs_cat(&image, name) == *model,
-                "debugfs reads {name} otherwise"
-            );
+        for (which, name) in ["a", "b"].into_iter().enumerate() {
+            let (mut found, model) = (debugfs_cat(&image, name), &self.models[which]);
+            if are_inline[which] {
+                // debugfs 1.47.0 shows the room for inline content whatever the size is.
+                let behind = found.split_off(model.len());
+                assert!(
+                    behind.iter().all(|&byte| byte == 0),
+                    "behind the end of {name}"
+                );
+            }
+            assert!(found == *model, "debugfs reads {name} otherwise");
         }
     }
 }
@@ -266,7 +272,7 @@ impl Run {
 /// `EXTMAP_FILE_CASES` more thorough runs.
 fn cases() -> u32 {
     let given = std::env::var("EXTMAP_FILE_CASES").ok();
-    given.and_then(|cases| cases.parse().ok()).unwrap_or(6)
+    given.and_then(|cases| cases.parse().ok()).unwrap_or(3)
 }
 
 fn run(options: &[&str], size: &str, max: u64) {
@@ -333,7 +339,7 @@ fn indirect_blocks_of_1024() {
 
 #[test]
 fn indirect_blocks_where_space_is_short() {
-    run(&["-t", "ext2", "-b", "1024"], "3M", 3_000_000);
+    run(&["-t", "ext2", "-b", "1024"], "3M", 1_500_000);
 }
 
 #[test]

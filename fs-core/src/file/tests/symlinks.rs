@@ -32,7 +32,7 @@ fn targets_of_all_lengths() {
         let Some(image) = stale_image(options, "8M") else {
             return;
         };
-        for len in [1, 58, 59, 60, 61, 128, 129, 200, 1022, 1023] {
+        for len in [1, 59, 60, 129, 1023] {
             let fixture = Fixture::of(image.clone());
             let number = named(&fixture.writer, b"link");
             let target = vec![b'x'; len];

@@ -20,7 +20,7 @@ fn a_deep_tree_is_built_backwards_and_removed_in_steps() {
         return;
     };
     let free = bench.free();
-    bench.comb((0..11_000).rev().map(|block| block * 2), true);
+    bench.comb((0..9_800).rev().map(|block| block * 2), true);
     assert_eq!(bench.depth(), 3);
     bench.check();
     bench.remove(5001..7003).unwrap();

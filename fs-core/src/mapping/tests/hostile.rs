@@ -103,7 +103,7 @@ fn random_damage_does_no_more_than_fail() {
     };
     let image = RefCell::new(image);
     let config = ProptestConfig {
-        cases: 60,
+        cases: 40,
         failure_persistence: None,
         ..ProptestConfig::default()
     };

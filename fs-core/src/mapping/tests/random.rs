@@ -70,7 +70,7 @@ fn apply(bench: &mut Bench, step: &Step) {
     let has_extents = bench.has_extents();
     match *step {
         Step::Fill { at, len, written } => {
-            bench.fill(at..at + len, written || !has_extents).unwrap()
+            bench.fill(at..at + len, written || !has_extents).unwrap();
         }
         Step::Comb { at, count, written } => {
             for block in (at..at + 2 * count).step_by(2) {
@@ -128,7 +128,7 @@ fn run(options: &'static [&'static str], image: &'static OnceLock<Option<Vec<u8>
         return;
     };
     let config = ProptestConfig {
-        cases: 12,
+        cases: 10,
         failure_persistence: None,
         ..ProptestConfig::default()
     };

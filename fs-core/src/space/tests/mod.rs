@@ -1,16 +1,23 @@
 //! Space against a model and against e2fsprogs.
 
+mod behaviour;
+mod damage;
+mod inodes;
 mod model;
 mod shapes;
+mod threads;
+mod trim;
+mod windows;
 
 use std::collections::BTreeSet;
 use std::process::Command;
 
 use crate::change::{Change, Writer};
-use crate::error::Result;
+use crate::clock::Clock;
+use crate::error::{ErrorKind, Result};
 use crate::testing::Fixture;
 use crate::types::{FileType, FsBlock, InodeNumber};
-use crate::volume::close_writer;
+use crate::volume::{close_writer, open_writer};
 
 use super::{BlockRequest, BlockRun, InodeRequest, Purpose};
 
@@ -69,6 +76,21 @@ fn dumped(image: &[u8]) -> Free {
 fn closed(fixture: Fixture) -> Vec<u8> {
     close_writer(&fixture.writer).unwrap();
     fixture.image()
+}
+
+/// A volume in a sparse file, for sizes that memory has no room for.
+fn sparse(options: &[&str], size: &str) -> Option<(Writer, tempfile::TempDir)> {
+    if !skipping::have_programs(&["mke2fs"]) {
+        return None;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let image = directory.path().join("image");
+    let mut made = Command::new("mke2fs");
+    made.args(["-q", "-F"]).args(options).arg(&image).arg(size);
+    let made = made.output().unwrap();
+    assert!(made.status.success(), "mke2fs {options:?}: {made:?}");
+    let device = images::open(&image, &images::OpenOptions::default()).unwrap();
+    Some((open_writer(device, Clock::System).unwrap(), directory))
 }
 
 fn metadata(goal: u64, len_blocks: u64) -> BlockRequest {

@@ -64,6 +64,7 @@ fn everything_can_be_taken_and_given_back() {
     each_shape(|options, fixture| {
         let writer = &fixture.writer;
         let before = writer.space.counts();
+        blocks_of_the_format_cannot_be_freed(options, writer);
         let mut runs = Vec::new();
         while writer.space.counts().blocks > 0 {
             let len = writer.space.counts().blocks;
@@ -133,26 +134,21 @@ fn what_is_taken_is_in_use_on_the_device() {
     });
 }
 
-#[test]
-fn blocks_of_the_format_cannot_be_freed() {
-    each_shape(|options, fixture| {
-        let writer = &fixture.writer;
-        let store = &writer.store;
-        let mut places = vec![run(store.superblock.first_data_block.into(), 1)];
-        for number in 0..store.superblock.group_count {
-            let group = store.group(crate::types::GroupNumber(number)).unwrap();
-            places.push(run(group.block_bitmap.0, 1));
-            places.push(run(group.inode_bitmap.0 - 1, 2));
-            places.push(run(group.inode_table.0 + 1, 1));
-        }
-        places.push(run(store.superblock.blocks_count - 1, 2));
-        places.push(run(u64::MAX, u64::MAX));
-        places.push(run(5, 0));
-        for place in places {
-            let mut change = writer.begin(64).unwrap();
-            let error = change.free_data(place).unwrap_err();
-            assert!(error.is_corruption(), "{options:?} {place:?}: {error}");
-        }
-        fixture.close();
-    });
+fn blocks_of_the_format_cannot_be_freed(options: &[&str], writer: &Writer) {
+    let store = &writer.store;
+    let mut places = vec![run(store.superblock.first_data_block.into(), 1)];
+    for number in 0..store.superblock.group_count {
+        let group = store.group(crate::types::GroupNumber(number)).unwrap();
+        places.push(run(group.block_bitmap.0, 1));
+        places.push(run(group.inode_bitmap.0 - 1, 2));
+        places.push(run(group.inode_table.0 + 1, 1));
+    }
+    places.push(run(store.superblock.blocks_count - 1, 2));
+    places.push(run(u64::MAX, u64::MAX));
+    places.push(run(5, 0));
+    for place in places {
+        let mut change = writer.begin(64).unwrap();
+        let error = change.free_data(place).unwrap_err();
+        assert!(error.is_corruption(), "{options:?} {place:?}: {error}");
+    }
 }

@@ -162,7 +162,7 @@ impl WritableVolume {
     fn change_xattrs(
         &self,
         inode: InodeNumber,
-        edit: impl FnOnce(&mut Change<'_>) -> Result<()>,
+        edit: impl Fn(&mut Change<'_>) -> Result<()>,
     ) -> Result<()> {
         self.changing(|| {
             let credits = xattr::credits(self.store()) + 4;

@@ -82,7 +82,7 @@ impl WritableVolume {
         })
     }
 
-    fn on_content<T>(&self, inode: InodeNumber, act: impl FnOnce() -> Result<T>) -> Result<T> {
+    fn on_content<T>(&self, inode: InodeNumber, act: impl Fn() -> Result<T>) -> Result<T> {
         self.changing(|| {
             let _lock = self.shared.locks.exclusive(&[inode]);
             self.usable(inode)?;

@@ -159,7 +159,6 @@ fn set_mounted(raw: &mut RawSuperblock, now: crate::Timestamp, place: Option<&[u
 fn end_use(writer: &Writer) -> Result<()> {
     let was_valid = writer.store.superblock.state & STATE_VALID != 0;
     let has_orphans = !writer.orphans.all().is_empty();
-    writer.space.end_all_reservations();
     let mut change = writer.begin(1)?;
     writer.superblock.edit(&mut change.handle, |raw| {
         if was_valid {

@@ -135,12 +135,19 @@ impl WritableVolume {
         self.shared.noted(result)
     }
 
-    /// Runs something that changes the volume.
-    pub(super) fn changing<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
+    /// Runs something that changes the volume; once more if there was no space but a commit
+    /// gives some back.
+    pub(super) fn changing<T>(&self, act: impl Fn() -> Result<T>) -> Result<T> {
         if self.shared.trouble.is_read_only.load(Ordering::Relaxed) {
             return Err(ErrorKind::ReadOnly.into());
         }
-        let result = act();
+        let mut result = act();
+        let is_full = result
+            .as_ref()
+            .is_err_and(|error| *error.kind() == ErrorKind::NoSpace);
+        if is_full && self.writer().space.waits_for_commit() {
+            result = self.writer().commit_pending().and_then(|()| act());
+        }
         self.background.changed();
         self.noted(result)
     }
