@@ -104,7 +104,7 @@ impl Value {
 }
 
 /// What can be done to a volume.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 #[allow(missing_docs)] // The operations and their arguments are WritableVolume's own.
 pub enum Operation {
     Create {

@@ -41,9 +41,10 @@ pub struct Traits {
 impl Traits {
     /// Those of a volume.
     pub fn of(superblock: &Superblock) -> Self {
+        let features = &superblock.features;
         let block_bytes = u64::from(superblock.block_bytes);
-        let has_extents = superblock.has_incompat(IncompatFeatures::EXTENTS);
-        let has_huge_files = superblock.has_ro_compat(RoCompatFeatures::HUGE_FILE);
+        let has_extents = features.incompat.contains(IncompatFeatures::EXTENTS);
+        let has_huge_files = features.ro_compat.contains(RoCompatFeatures::HUGE_FILE);
         // 32 bits count a file's blocks, or its units of 512 bytes.
         let blocks = if has_huge_files {
             u64::from(u32::MAX)
@@ -53,10 +54,10 @@ impl Traits {
         Self {
             block_bytes,
             has_extents,
-            has_inline_data: superblock.has_incompat(IncompatFeatures::INLINE_DATA),
-            has_metadata_csum: superblock.has_metadata_csum(),
-            has_dir_nlink: superblock.has_ro_compat(RoCompatFeatures::DIR_NLINK)
-                && superblock.has_compat(CompatFeatures::DIR_INDEX),
+            has_inline_data: features.incompat.contains(IncompatFeatures::INLINE_DATA),
+            has_metadata_csum: features.ro_compat.contains(RoCompatFeatures::METADATA_CSUM),
+            has_dir_nlink: features.ro_compat.contains(RoCompatFeatures::DIR_NLINK)
+                && features.compat.contains(CompatFeatures::DIR_INDEX),
             has_fine_times: superblock.inode_bytes > 128 && superblock.want_extra_isize >= 24,
             size_max: has_extents.then(|| blocks.saturating_mul(block_bytes)),
         }
