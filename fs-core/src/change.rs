@@ -47,8 +47,12 @@ impl Writer {
     /// # Errors
     /// `Stopped`.
     pub(crate) fn begin(&self, credits: usize) -> Result<Change<'_>> {
+        self.begin_alone(credits.min(self.transactions.credits_max()))
+    }
+
+    /// The same for more credits than one of many operations gets.
+    pub(crate) fn begin_alone(&self, credits: usize) -> Result<Change<'_>> {
         loop {
-            let credits = credits.min(self.transactions.credits_max());
             match self.transactions.join(&self.store.cache, credits)? {
                 Joined::Handle(handle) => {
                     return Ok(Change {
@@ -215,6 +219,20 @@ impl<'v> Change<'v> {
         })?;
         self.handle.forget(block);
         Ok(())
+    }
+
+    /// Takes exactly these blocks, also those this change has given back.
+    pub(crate) fn take_again(&mut self, run: BlockRun) -> Result<()> {
+        let writer = self.writer;
+        let space = &writer.space;
+        space.take_again(&writer.store, &mut self.handle, run)
+    }
+
+    /// Takes exactly this inode.
+    pub(crate) fn take_inode(&mut self, number: InodeNumber, is_directory: bool) -> Result<()> {
+        let writer = self.writer;
+        let space = &writer.space;
+        space.take_inode_number(&writer.store, &mut self.handle, number, is_directory)
     }
 
     /// Takes an inode; see [`Space::allocate_inode`].

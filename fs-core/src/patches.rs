@@ -52,7 +52,9 @@ impl Patches {
 
     /// All directories whose names were patched.
     pub(crate) fn named(&self) -> impl Iterator<Item = (InodeNumber, &NamePatch)> {
-        self.names.iter().map(|(directory, patch)| (*directory, patch))
+        self.names
+            .iter()
+            .map(|(directory, patch)| (*directory, patch))
     }
 
     /// The changes of a directory's names, if there are any.

@@ -115,6 +115,38 @@ impl Space {
         Ok(())
     }
 
+    /// Takes exactly these blocks, also those that this very handle has given back.
+    ///
+    /// # Errors
+    /// `Corrupt` if some are in use; the handle must be given up then.
+    pub(crate) fn take_again<'v>(
+        &'v self,
+        store: &'v Store,
+        handle: &mut Handle<'v>,
+        run: BlockRun,
+    ) -> Result<()> {
+        for part in self.geometry.parts(run)? {
+            // One by one: this is for the few blocks of a log's last seconds.
+            for start in part.run.start..part.run.end() {
+                let one = Run { start, len: 1 };
+                let mut locked = self.lock_blocks(store, part.group)?;
+                if locked.has_available(one)? {
+                    self.take_run(handle, part.group, locked, one)?;
+                } else {
+                    locked.unfree_blocks(one, handle.id())?;
+                    drop(locked);
+                    self.totals.sub(1, 0);
+                    let (group, id) = (part.group, handle.id());
+                    handle.on_rollback(move || {
+                        self.totals.add(1, 0);
+                        self.change_group(group, |locked| locked.free_blocks(one, id).map(|_| ()));
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Gives blocks back. They can be taken again once the transaction is durable.
     /// Metadata is forgotten (and revoked) by the caller.
     ///

@@ -235,10 +235,10 @@ impl Locked<'_> {
     /// Undoes [`free_blocks`](Self::free_blocks).
     pub(super) fn unfree_blocks(&mut self, run: Run, id: TransactionId) -> Result<()> {
         let blocks = self.blocks()?;
-        for (freed_in, runs) in &mut blocks.freed {
-            if *freed_in == id && !runs.remove(run) {
-                return Err(inconsistent());
-            }
+        let mut freed = blocks.freed.iter_mut();
+        let runs = freed.find(|(freed_in, _)| *freed_in == id);
+        if !runs.is_some_and(|(_, runs)| runs.remove(run)) {
+            return Err(inconsistent());
         }
         bits::fill(&mut blocks.used, run.start, run.len, true);
         self.group.free_blocks.sub(run.len);

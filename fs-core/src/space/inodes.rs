@@ -51,9 +51,13 @@ impl Space {
             if self.group(number)?.available_inodes.get() == 0 {
                 continue;
             }
+            let Some(first) = self.geometry.inode(number, 0) else {
+                continue;
+            };
+            let from = self.geometry.first_inode.saturating_sub(first.0);
             let taken = self
                 .lock_inodes(store, number)
-                .and_then(|locked| self.take_inode(handle, number, locked, is_directory));
+                .and_then(|locked| self.take_inode(handle, number, locked, from, is_directory));
             match taken {
                 Ok(Some(inode)) => return Ok(inode),
                 Ok(None) => {}
@@ -69,12 +73,9 @@ impl Space {
         handle: &mut Handle<'v>,
         number: u32,
         mut locked: Locked<'_>,
+        from: u32,
         is_directory: bool,
     ) -> Result<Option<InodeNumber>> {
-        let from = match self.geometry.inode(number, 0) {
-            Some(first) => self.geometry.first_inode.saturating_sub(first.0),
-            None => return Ok(None),
-        };
         let per_block = self.geometry.inodes_per_block;
         let Some(taken) = locked.take_inode(from, per_block, is_directory)? else {
             return Ok(None);
@@ -102,6 +103,29 @@ impl Space {
             self.change_group(number, |locked| locked.untake_inode(index, is_directory));
         });
         Ok(self.geometry.inode(number, index))
+    }
+
+    /// Takes exactly this inode: a fast commit names it.
+    ///
+    /// # Errors
+    /// `Corrupt` if it cannot be taken; the handle must be given up then.
+    pub(crate) fn take_inode_number<'v>(
+        &'v self,
+        store: &'v Store,
+        handle: &mut Handle<'v>,
+        inode: InodeNumber,
+        is_directory: bool,
+    ) -> Result<()> {
+        let in_use = || Error::corrupt("inode of a fast commit", None, "a free one", inode);
+        let position = store.superblock.inode_position(inode);
+        let (group, index) = position.ok_or_else(in_use)?;
+        let locked = self.lock_inodes(store, group.0)?;
+        let taken = self.take_inode(handle, group.0, locked, index, is_directory)?;
+        if taken == Some(inode) {
+            Ok(())
+        } else {
+            Err(in_use())
+        }
     }
 
     /// Gives an inode back; it can be taken again once the transaction is durable.

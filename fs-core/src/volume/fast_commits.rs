@@ -19,6 +19,7 @@ use crate::run::{ExtentState, MappedExtent};
 use crate::space::BlockRun;
 use crate::types::{FileBlock, FileType, InodeNumber};
 use crate::volume::recovery::{self, FastCommits};
+use crate::xattr;
 use zerocopy::FromBytes;
 
 /// Blocks one transaction may change here: it is alone, and the log is empty.
@@ -127,12 +128,16 @@ impl WriteBack<'_, '_> {
                 if raw.i_links_count.get() == 0 {
                     continue; // Came and went within the log.
                 }
-                let is_directory = FileType::from_mode(raw.i_mode.get()) == Some(FileType::Directory);
+                let is_directory =
+                    FileType::from_mode(raw.i_mode.get()) == Some(FileType::Directory);
                 self.change.take_inode(number, is_directory)?;
             }
             let old_blocks_512 = old.as_ref().map_or(0, |old| old.blocks_512());
             let old_area = old.as_ref().map(|old| *old.block_area());
             let is_mapped = self.patches.extents(number).is_some();
+            if let Some(old) = &old {
+                self.check_reuse(old, &raw)?;
+            }
             self.change.edit_inode(number, |edit| {
                 let bytes = edit.bytes_mut();
                 let len = bytes.len().min(logged.len());
@@ -147,6 +152,22 @@ impl WriteBack<'_, '_> {
                 }
                 Ok(())
             })?;
+        }
+        Ok(())
+    }
+
+    /// A number that was used again within the log must not bring what belonged to the old
+    /// inode.
+    fn check_reuse(&mut self, old: &Inode, new: &RawInode) -> Result<()> {
+        if old.generation() == new.i_generation.get() {
+            return Ok(());
+        }
+        xattr::remove_all(self.change, old.number())?;
+        let new_type = FileType::from_mode(new.i_mode.get());
+        let is_directory = |file_type| file_type == Some(FileType::Directory);
+        if is_directory(Some(old.file_type())) != is_directory(new_type) {
+            let what = "fast commits that make a file of a directory's inode, or the reverse";
+            return Err(ErrorKind::NotSupported(what).into());
         }
         Ok(())
     }
@@ -189,7 +210,9 @@ impl WriteBack<'_, '_> {
             hidden.sort_unstable();
             for name in hidden {
                 match directory::remove(self.change, directory, name) {
-                    Err(error) if !matches!(error.kind(), ErrorKind::NotFound) => return Err(error),
+                    Err(error) if !matches!(error.kind(), ErrorKind::NotFound) => {
+                        return Err(error);
+                    }
                     _ => {}
                 }
             }
@@ -238,8 +261,8 @@ impl WriteBack<'_, '_> {
     /// Who has no name left ends like any other orphan.
     fn settle_inodes(&mut self) -> Result<()> {
         for (number, logged) in sorted(self.inodes.iter().map(|(n, raw)| (*n, raw))) {
-            let links = RawInode::ref_from_prefix(logged)
-                .map_or(1, |(raw, _)| raw.i_links_count.get());
+            let links =
+                RawInode::ref_from_prefix(logged).map_or(1, |(raw, _)| raw.i_links_count.get());
             let is_used = self.change.inode(number).is_ok();
             if links == 0 && is_used {
                 self.change.add_orphan(number)?;
@@ -297,7 +320,10 @@ mod tests {
         let whole = run(10, 10, 100);
         assert_eq!(without(&whole, &[]), [whole]);
         assert_eq!(without(&whole, &[run(0, 40, 90)]), []);
-        assert_eq!(without(&whole, &[run(12, 3, 102)]), [run(10, 2, 100), run(15, 5, 105)]);
+        assert_eq!(
+            without(&whole, &[run(12, 3, 102)]),
+            [run(10, 2, 100), run(15, 5, 105)]
+        );
         assert_eq!(without(&whole, &[run(12, 3, 500)]), [whole]);
         assert_eq!(
             without(&whole, &[run(0, 11, 90), run(19, 1, 109)]),

@@ -1,5 +1,6 @@
 //! An open file system: what callers hold.
 
+mod fast_commits;
 mod mmp;
 mod open;
 mod orphans;

@@ -13,7 +13,9 @@ use crate::format::features::{CompatFeatures, IncompatFeatures};
 use crate::format::journal::RawJournalSuperblock;
 use crate::format::superblock::{PRIMARY_OFFSET_BYTES, RawSuperblock, SIZE_BYTES};
 use crate::generations::Generations;
-use crate::journal::{self, LogFeatures, LogWriter, ReplayedBlock};
+use crate::journal::{
+    self, FastCommitOp, JournalSuperblock, LogFeatures, LogWriter, ReplayedBlock,
+};
 use crate::live_superblock::LiveSuperblock;
 use crate::orphans::Orphans;
 use crate::space::Space;
@@ -21,7 +23,7 @@ use crate::store::Store;
 use crate::transaction::{Limits, Log, Transactions};
 use crate::types::FsBlock;
 use crate::volume::mmp::{self, MmpHold};
-use crate::volume::{OpenOptions, RecoveryReport, WriteOptions, open, recovery};
+use crate::volume::{OpenOptions, RecoveryReport, WriteOptions, fast_commits, open, recovery};
 use crate::xattr::Sharing;
 
 /// `s_state`: errors were found.
@@ -62,19 +64,18 @@ pub(crate) fn open(device: Arc<dyn BlockDevice>, options: &WriteOptions) -> Resu
     let mmp = mmp::take(&device, &opened.superblock, &options.host, options.clock)?;
     let mut store = recovery::store(Arc::clone(&device), opened, &reading);
     let mut report = RecoveryReport::default();
-    let mut sequence = None;
+    let mut replayed = Replayed::default();
     if store.superblock.has_incompat(IncompatFeatures::RECOVER) {
-        sequence = replay_home(&store, &mut report)?;
+        replayed = replay_home(&store, &mut report)?;
         // The superblock may be among what was replayed.
         let opened = open::open(&device, &reading)?;
         opened.superblock.features.check_writable()?;
         store = recovery::store(Arc::clone(&device), opened, &reading);
     }
     let superblock = LiveSuperblock::new(read_superblock(&*device)?, store.superblock.block_bytes);
-    let log = begin_log(&store, &superblock, options.clock, sequence)?;
+    let log = begin_log(&store, &superblock, options.clock, replayed.next_sequence)?;
     let limits = limits(&store, options, log.as_ref());
     let orphans = Orphans::load(&store)?;
-    report.orphans = orphans.all();
     let writer = Writer {
         space: Space::open(&store, options.discard)?,
         store,
@@ -87,6 +88,11 @@ pub(crate) fn open(device: Arc<dyn BlockDevice>, options: &WriteOptions) -> Resu
         meter,
         accounted_bytes: AtomicU64::new(0),
     };
+    if !replayed.fast_commits.is_empty() {
+        fast_commits::write_back(&writer, &replayed.fast_commits)
+            .map_err(|error| error.context("the journal's fast commits cannot be replayed"))?;
+    }
+    report.orphans = writer.orphans.all();
     Ok(Opened {
         writer,
         report,
@@ -146,9 +152,19 @@ fn set_recover(superblock: &LiveSuperblock, on: bool) {
     });
 }
 
-/// Writes what the log says into its place. Returns the number the next transaction gets:
-/// one that no block of the log can have, complete or not.
-fn replay_home(store: &Store, report: &mut RecoveryReport) -> Result<Option<u32>> {
+/// What a log held.
+#[derive(Default)]
+struct Replayed {
+    /// The number the next transaction gets; the log's superblock knows where there was
+    /// nothing to replay.
+    next_sequence: Option<u32>,
+    fast_commits: Vec<FastCommitOp>,
+}
+
+/// Writes what the log's blocks say into their places. The next transaction gets a number
+/// that no block of the log can have, complete or not, unless fast commits are still to
+/// be followed: they count until a transaction of their number is complete.
+fn replay_home(store: &Store, report: &mut RecoveryReport) -> Result<Replayed> {
     report.journal_was_dirty = true;
     let log = recovery::journal_superblock(store)?;
     let replay = recovery::replay(store)
@@ -156,10 +172,6 @@ fn replay_home(store: &Store, report: &mut RecoveryReport) -> Result<Option<u32>
     report.transactions_replayed = replay.transactions;
     report.blocks_replayed = replay.blocks.len() as u64;
     report.fast_commits_replayed = replay.fast_commit_count;
-    if !replay.fast_commits.is_empty() {
-        let what = "writing to a volume whose journal holds fast commits".to_owned();
-        return Err(ErrorKind::Unsupported(what).into());
-    }
     let device = &**store.cache.device();
     let block_bytes = u64::from(store.superblock.block_bytes);
     let mut buffer = vec![0; store.superblock.block_bytes as usize];
@@ -177,10 +189,14 @@ fn replay_home(store: &Store, report: &mut RecoveryReport) -> Result<Option<u32>
     let end = match (replay.tids, &log) {
         (Some((_, last)), _) => last.0.wrapping_add(1),
         (None, Some(log)) => log.sequence,
-        (None, None) => return Ok(None),
+        (None, None) => return Ok(Replayed::default()),
     };
-    let is_dirty = log.is_some_and(|log| log.is_dirty());
-    Ok(Some(if is_dirty { end.wrapping_add(1) } else { end }))
+    let may_have_blocks = log.is_some_and(|log| log.is_dirty());
+    let skipped = u32::from(may_have_blocks && replay.fast_commits.is_empty());
+    Ok(Replayed {
+        next_sequence: Some(end.wrapping_add(skipped)),
+        fast_commits: replay.fast_commits,
+    })
 }
 
 /// Takes over the log, if there is one, and marks the volume as one whose log counts.
@@ -205,17 +221,27 @@ fn begin_log(
             has_checksums: store.superblock.has_metadata_csum(),
             is_64bit: store.superblock.has_incompat(IncompatFeatures::BIT64),
         };
-        let sequence = sequence.unwrap_or(typed.sequence);
+        let sequence = sequence.unwrap_or_else(|| unused_sequence(&typed));
         let writer = LogWriter::new(location, &typed, raw, features, sequence)?;
         Ok((writer, typed.errno))
     })?;
     if errno != 0 {
         superblock.edit_quietly(|raw| raw.s_state = (raw.s_state.get() | STATE_ERRORS).into());
     }
-    // First the mark, then a log that is not empty: never the other way round.
-    writer.close()?;
+    // First the mark, then a log that is not empty: never the other way round. What a log
+    // still says of fast commits counts until the first transaction is durable.
     set_recover(superblock, true);
     write_superblock(&**store.cache.device(), superblock)?;
     writer.restart()?;
     Ok(Some(Log { writer, clock }))
+}
+
+/// A number that no transaction in a log has that was not replayed.
+fn unused_sequence(log: &JournalSuperblock) -> u32 {
+    if log.is_dirty() {
+        // The volume says that it does not count: more numbers than it has blocks are passed over.
+        log.sequence.wrapping_add(log.len_blocks)
+    } else {
+        log.sequence
+    }
 }

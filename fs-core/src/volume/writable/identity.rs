@@ -1,4 +1,4 @@
-//! What the volume states of itself.
+//! What the volume states of itself, and its free space as a whole.
 
 use super::WritableVolume;
 use crate::cache::{Role, RoleKind};
@@ -50,6 +50,28 @@ impl WritableVolume {
             change.finish();
         }
         Ok(())
+    }
+
+    /// Tells the device of free space between two offsets in bytes, in runs of at least
+    /// `min_len_bytes`; the number of bytes it was told of.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an empty or outside range; the device's.
+    pub fn trim(&self, start: u64, len_bytes: u64, min_len_bytes: u64) -> Result<u64> {
+        let superblock = &self.store().superblock;
+        let block_bytes = u64::from(superblock.block_bytes);
+        let first = FsBlock(start.div_ceil(block_bytes));
+        let end = (start.saturating_add(len_bytes) / block_bytes).min(superblock.blocks_count);
+        if len_bytes < block_bytes || first.0 >= superblock.blocks_count {
+            return Err(ErrorKind::InvalidInput("no blocks lie in the range").into());
+        }
+        let min_len_blocks = min_len_bytes.div_ceil(block_bytes);
+        self.changing(|| {
+            // What was freed but is not durable cannot be discarded.
+            self.writer().sync()?;
+            let space = &self.writer().space;
+            space.trim(self.store(), first, FsBlock(end), min_len_blocks)
+        })
     }
 }
 

@@ -80,7 +80,7 @@ impl Default for WriteOptions {
 /// seconds later. An operation that fails leaves everything as it was. Dropping the volume
 /// closes it; [`close`](Self::close) says whether that worked.
 ///
-/// ```
+/// ```ignore
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::sync::Arc;
 /// use fs_core::{NewInode, NewKind, WritableVolume, WriteOptions, InodeNumber};
