@@ -53,3 +53,4 @@ pub use volume::{
     AttributeChanges, ErrorsPolicy, NewInode, NewKind, OpenOptions, Recovery, RecoveryReport,
     RenameMode, StatFs, TimeChange, USER_MODIFIABLE_FLAGS, Volume, WritableVolume, WriteOptions,
 };
+pub use xattr::XattrSet;

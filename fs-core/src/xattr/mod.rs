@@ -37,6 +37,7 @@ pub(crate) mod list;
 mod read;
 mod sharing;
 
-pub(crate) use edit::{XattrSet, credits, remove, remove_all, set};
+pub use edit::XattrSet;
+pub(crate) use edit::{credits, remove, remove_all, set};
 pub(crate) use read::{get, names};
 pub(crate) use sharing::Sharing;

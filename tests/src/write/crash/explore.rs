@@ -114,7 +114,7 @@ pub fn cuts(
     counts: &Counts,
 ) -> Result<()> {
     let mut walk = recording.recorder.replay();
-    let mut events = 0;
+    let mut events = 0usize;
     loop {
         let mut ways = vec![Unflushed::Kept];
         if walk.pending() > 0 {
