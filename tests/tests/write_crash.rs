@@ -24,7 +24,13 @@ fn pairs_on(kind: usize, seconds: u64) -> Result<()> {
         states_max: u64::MAX,
     };
     let counts = Counts::default();
-    let result = explore(&image, &options(WORK_SECONDS), &workload::pairs(), plan, &counts);
+    let result = explore(
+        &image,
+        &options(WORK_SECONDS),
+        &workload::pairs(),
+        plan,
+        &counts,
+    );
     println!("{}: {}", kind.name, counts.summary());
     result
 }

@@ -14,6 +14,10 @@ use super::oracle::find_state;
 use super::record::Recording;
 use crate::write::operation::Operation;
 
+/// The superblock: there is no log of it before it is found. Linux relies on it being
+/// written whole, too.
+const SUPERBLOCK: std::ops::Range<usize> = 1024..2048;
+
 /// What is tried of each workload.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
@@ -81,9 +85,8 @@ pub fn explore(
                 break;
             };
             let recording = Recording::new(image, options, workload);
-            let outcome = recording.and_then(|recording| {
-                cuts(&recording, &mut judge, &known, plan, counts)
-            });
+            let outcome =
+                recording.and_then(|recording| cuts(&recording, &mut judge, &known, plan, counts));
             outcome
                 .inspect_err(|_| failed.store(true, Ordering::Relaxed))
                 .with_context(|| format!("workload {workload:#?}"))?;
@@ -113,15 +116,15 @@ pub fn cuts(
     plan: Plan,
     counts: &Counts,
 ) -> Result<()> {
-    let mut walk = recording.recorder.replay();
+    let mut walk = recording.recorder.replay().with_whole(SUPERBLOCK);
     let mut events = 0usize;
     loop {
         let mut ways = vec![Unflushed::Kept];
         if walk.pending() > 0 {
             ways.extend([Unflushed::Lost, Unflushed::OnlyLast]);
-            ways.extend((0..plan.mixtures).map(|seed| {
-                Unflushed::Mixed(seed << 32 | events as u64)
-            }));
+            ways.extend(
+                (0..plan.mixtures).map(|seed| Unflushed::Mixed(seed << 32 | events as u64)),
+            );
         }
         if !events.is_multiple_of(plan.every) {
             ways.clear();
@@ -129,7 +132,10 @@ pub fn cuts(
         for way in ways {
             counts.cuts.fetch_add(1, Ordering::Relaxed);
             let cut = walk.cut(way);
-            let found = known.lock().ok().and_then(|known| known.get(&cut.fingerprint()).cloned());
+            let found = known
+                .lock()
+                .ok()
+                .and_then(|known| known.get(&cut.fingerprint()).cloned());
             let place = || format!("power cut after {events} events, unflushed {way:?}");
             let recovered = match found {
                 Some(recovered) => recovered,

@@ -119,7 +119,8 @@ impl Judge {
             ensure!(matches!(said.code, 0 | 1), "{}", said.text);
         }
         let image = std::fs::read(&path)?;
-        self.clean(image).with_context(|| format!("after {}", said.text))
+        self.clean(image)
+            .with_context(|| format!("after {}", said.text))
     }
 
     /// What an image shows in which e2fsck finds nothing.

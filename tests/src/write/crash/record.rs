@@ -147,11 +147,7 @@ impl Holds {
     ///
     /// # Errors
     /// The volume's.
-    pub fn apply(
-        &mut self,
-        volume: &WritableVolume,
-        operation: &Operation,
-    ) -> fs_core::Result<()> {
+    pub fn apply(&mut self, volume: &WritableVolume, operation: &Operation) -> fs_core::Result<()> {
         match operation {
             Operation::Create { .. }
             | Operation::Link { .. }
@@ -289,10 +285,7 @@ fn find(volume: &WritableVolume, names: &[Vec<u8>]) -> fs_core::Result<InodeNumb
     Ok(at)
 }
 
-fn parent<'p>(
-    volume: &WritableVolume,
-    path: &'p Path,
-) -> fs_core::Result<(InodeNumber, &'p [u8])> {
+fn parent<'p>(volume: &WritableVolume, path: &'p Path) -> fs_core::Result<(InodeNumber, &'p [u8])> {
     let Some((parent, name)) = path.split() else {
         return Err(fs_core::ErrorKind::InvalidInput("the root has no name").into());
     };
