@@ -6,12 +6,12 @@
 
 use crate::change::Change;
 use crate::error::{Error, Result};
-use crate::format::extent::encode_leaf;
 use crate::format::features::IncompatFeatures;
 use crate::format::inode::Inode;
 use crate::format::inode_flags::InodeFlags;
 use crate::format::xattr_encode::inode_room;
 use crate::inline;
+use crate::mapping;
 use crate::store::Store;
 use crate::types::InodeNumber;
 use crate::xattr::list;
@@ -103,10 +103,7 @@ pub(crate) fn clear_inline(change: &mut Change<'_>, number: InodeNumber) -> Resu
     let mut flags = inode.flags();
     flags.remove(InodeFlags::INLINE_DATA);
     flags.set(InodeFlags::EXTENTS, has_extents);
-    let mut empty = [0; AREA_BYTES];
-    if has_extents {
-        encode_leaf(&[], &mut empty)?;
-    }
+    let empty = mapping::empty_map(&change.store().superblock, flags);
     change.edit_inode(number, |edit| {
         edit.set_flags(flags)?;
         *edit.block_area_mut()? = empty;

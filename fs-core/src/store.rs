@@ -169,7 +169,8 @@ impl Store {
 
     /// Changes an inode whose lock the caller holds, and returns it as it is then. If `edit`
     /// fails nothing has changed; if the handle is taken back all of it is, but for the
-    /// link of the orphan list, which is others' as well.
+    /// link of the orphan list, which is others' as well, unless `edit` sets it: the time
+    /// of deletion of an inode that is in no list.
     ///
     /// # Errors
     /// Those of [`inode`](Self::inode) and of `edit`.
@@ -182,7 +183,7 @@ impl Store {
         let (block, offset) = self.inode_place(number)?;
         let range = offset..offset + usize::from(self.superblock.inode_bytes);
         let role = Role::of_volume(RoleKind::InodeTable);
-        let (before, parsed) = handle.modify_shared(
+        let (before, sets_link, parsed) = handle.modify_shared(
             block,
             role,
             |_| Ok(()),
@@ -202,12 +203,13 @@ impl Store {
                 if parsed.is_err() {
                     bytes.copy_from_slice(&before);
                 }
-                Ok((before, parsed))
+                let sets_link = before.get(inode::DTIME) != bytes.get(inode::DTIME);
+                Ok((before, sets_link, parsed))
             },
         )?;
         let changed = Arc::new(parsed?);
         self.remember(&changed);
-        handle.on_rollback(move || self.restore_inode(number, block, range, &before));
+        handle.on_rollback(move || self.restore_inode(number, block, range, &before, sets_link));
         Ok(changed)
     }
 
@@ -217,6 +219,7 @@ impl Store {
         block: FsBlock,
         range: std::ops::Range<usize>,
         before: &[u8],
+        restores_link: bool,
     ) {
         let role = Role::of_volume(RoleKind::InodeTable);
         // The block is pinned, so nothing is read.
@@ -230,7 +233,9 @@ impl Store {
                     let link: Option<[u8; 4]> =
                         bytes.get(inode::DTIME).and_then(|b| b.try_into().ok());
                     bytes.copy_from_slice(before);
-                    if let (Some(link), Some(to)) = (link, bytes.get_mut(inode::DTIME)) {
+                    if !restores_link
+                        && let (Some(link), Some(to)) = (link, bytes.get_mut(inode::DTIME))
+                    {
                         to.copy_from_slice(&link);
                     }
                     inode::set_checksum(&self.superblock, number, bytes);

@@ -13,7 +13,7 @@ use crate::format::hash::Hasher;
 use crate::format::htree::{self, Kind};
 use crate::format::inode::Inode;
 use crate::store::Store;
-use crate::types::{FileBlock, InodeNumber};
+use crate::types::{FileBlock, FsBlock, InodeNumber};
 
 /// Index levels below the root, without and with large_dir.
 const LEVELS_MAX: u8 = 1;
@@ -248,7 +248,7 @@ pub(super) fn role(directory: &Inode, kind: Kind) -> Role {
 pub(super) fn check(
     store: &Store,
     directory: &Inode,
-    place: crate::types::FsBlock,
+    place: FsBlock,
     kind: Kind,
     bytes: &[u8],
 ) -> Result<()> {

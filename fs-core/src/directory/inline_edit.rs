@@ -3,14 +3,14 @@
 
 use crate::change::Change;
 use crate::directory::{append, blocks, inline, leaf, linear_edit, rules};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::directory_block;
 use crate::format::directory_records::{self as records, Found, Record};
 use crate::format::inode::Inode;
 use crate::inline as inline_data;
 use crate::inline_edit;
 use crate::store::Store;
-use crate::types::InodeNumber;
+use crate::types::{FileType, InodeNumber};
 
 /// The parent's number comes first.
 const PARENT_BYTES: usize = 4;
@@ -114,7 +114,7 @@ pub(super) fn add(change: &mut Change<'_>, number: InodeNumber, record: &Record<
     let directory = change.inode(number)?;
     let mut content = Content::of(store, &directory)?;
     if content.find(record.name).is_some() {
-        return Err(crate::error::ErrorKind::Exists.into());
+        return Err(ErrorKind::Exists.into());
     }
     let len_max = inline_edit::inline_capacity(store, &directory);
     if content.insert(record, len_max).is_some() {
@@ -149,7 +149,7 @@ pub(super) fn own(
     has_types: bool,
 ) -> [Record<'static>; 2] {
     let file_type = if has_types {
-        crate::types::FileType::Directory.dirent_code()
+        FileType::Directory.dirent_code()
     } else {
         0
     };
@@ -202,9 +202,7 @@ fn edit(
 ) -> Result<InodeNumber> {
     let directory = change.inode(number)?;
     let mut content = Content::of(change.store(), &directory)?;
-    let (piece, found) = content
-        .find(name)
-        .ok_or(crate::error::ErrorKind::NotFound)?;
+    let (piece, found) = content.find(name).ok_or(ErrorKind::NotFound)?;
     edit(content.area(piece), &found)
         .ok_or_else(|| Error::corrupt(blocks::name_of(&directory), None, "a record", "none"))?;
     content.store(change, number)?;

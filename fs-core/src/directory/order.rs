@@ -236,3 +236,32 @@ fn visit_sorted(names: &mut [Keyed<'_>], cookie: u64, visit: &mut Visit<'_>) -> 
     }
     ControlFlow::Continue(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names that differ in nothing a cookie holds are told apart by their rank.
+    #[test]
+    fn names_of_one_key_have_cookies_of_their_own() {
+        let named = |name| Keyed {
+            key: 5 << 32 | 7 << 8,
+            name,
+            inode: InodeNumber(12),
+            file_type: None,
+        };
+        let mut names = [named(b"c"), named(b"a"), named(b"b")];
+        let mut cookie = 0;
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            let stopped = visit_sorted(&mut names, cookie, &mut |entry| {
+                seen.extend_from_slice(entry.name);
+                cookie = entry.next_cookie;
+                ControlFlow::Break(())
+            });
+            assert!(stopped.is_break());
+        }
+        assert_eq!(seen, b"abc");
+        assert!(visit_sorted(&mut names, cookie, &mut |_| ControlFlow::Break(())).is_continue());
+    }
+}

@@ -112,7 +112,7 @@ pub(super) fn insert(file: &FileEdit<'_>, inode: &Inode, offset: u64, len: u64) 
 }
 
 fn check_aligned(file: &FileEdit<'_>, offset: u64, len: u64) -> Result<()> {
-    if offset % file.block_bytes != 0 || len % file.block_bytes != 0 {
+    if !offset.is_multiple_of(file.block_bytes) || !len.is_multiple_of(file.block_bytes) {
         return Err(ErrorKind::InvalidInput("the range is not whole blocks").into());
     }
     Ok(())

@@ -43,7 +43,7 @@ pub(crate) fn swap_extents(
     let block_bytes = a_file.block_bytes;
     if [a_offset, b_offset, len]
         .iter()
-        .any(|at| at % block_bytes != 0)
+        .any(|at| !at.is_multiple_of(block_bytes))
     {
         return Err(ErrorKind::InvalidInput("the range is not whole blocks").into());
     }

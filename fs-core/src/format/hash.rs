@@ -135,46 +135,42 @@ impl Hasher {
 }
 
 /// Three rounds of eight steps of MD4.
-#[allow(clippy::many_single_char_names)] // The names of RFC 1320.
 fn half_md4_transform(state: &mut [u32; 4], input: &[u32; 8]) {
     const K2: u32 = 0x5A82_7999;
     const K3: u32 = 0x6ED9_EBA1;
-    type Mix = fn(u32, u32, u32) -> u32;
-    let rounds: [(Mix, u32, [usize; 8], [u32; 4]); 3] = [
-        (
-            |x, y, z| z ^ (x & (y ^ z)),
-            0,
-            [0, 1, 2, 3, 4, 5, 6, 7],
-            [3, 7, 11, 19],
-        ),
-        (
-            |x, y, z| (x & y).wrapping_add((x ^ y) & z),
-            K2,
-            [1, 3, 5, 7, 0, 2, 4, 6],
-            [3, 5, 9, 13],
-        ),
-        (
-            |x, y, z| x ^ y ^ z,
-            K3,
-            [3, 7, 2, 6, 1, 5, 0, 4],
-            [3, 9, 11, 15],
-        ),
-    ];
-    let [mut a, mut b, mut c, mut d] = *state;
-    for (mix, constant, order, shifts) in rounds {
-        for (word, shift) in order.iter().zip(shifts.iter().cycle()) {
-            let word = input.get(*word).copied().unwrap_or(0);
-            let sum = a
-                .wrapping_add(mix(b, c, d))
-                .wrapping_add(word)
-                .wrapping_add(constant)
-                .rotate_left(*shift);
-            (a, b, c, d) = (d, sum, b, c);
-        }
-    }
-    for (old, new) in state.iter_mut().zip([a, b, c, d]) {
+    let [i0, i1, i2, i3, i4, i5, i6, i7] = *input;
+    let choose = |x: u32, y: u32, z: u32| z ^ (x & (y ^ z));
+    let majority = |x: u32, y: u32, z: u32| (x & y).wrapping_add((x ^ y) & z);
+    let parity = |x: u32, y: u32, z: u32| x ^ y ^ z;
+    let mixed = half_md4_round(
+        *state,
+        [i0, i1, i2, i3, i4, i5, i6, i7],
+        [3, 7, 11, 19],
+        choose,
+    );
+    let words = [i1, i3, i5, i7, i0, i2, i4, i6].map(|word| word.wrapping_add(K2));
+    let mixed = half_md4_round(mixed, words, [3, 5, 9, 13], majority);
+    let words = [i3, i7, i2, i6, i1, i5, i0, i4].map(|word| word.wrapping_add(K3));
+    let mixed = half_md4_round(mixed, words, [3, 9, 11, 15], parity);
+    for (old, new) in state.iter_mut().zip(mixed) {
         *old = old.wrapping_add(new);
     }
+}
+
+/// One round; the names are those of RFC 1320.
+fn half_md4_round(
+    state: [u32; 4],
+    words: [u32; 8],
+    [s0, s1, s2, s3]: [u32; 4],
+    mix: impl Fn(u32, u32, u32) -> u32,
+) -> [u32; 4] {
+    let [mut a, mut b, mut c, mut d] = state;
+    let shifts = [s0, s1, s2, s3, s0, s1, s2, s3];
+    for (word, shift) in words.into_iter().zip(shifts) {
+        let sum = a.wrapping_add(mix(b, c, d)).wrapping_add(word);
+        (a, b, c, d) = (d, sum.rotate_left(shift), b, c);
+    }
+    [a, b, c, d]
 }
 
 /// Sixteen rounds of the Tiny Encryption Algorithm, the input as key.

@@ -10,13 +10,11 @@ const FIRST_FILE: u32 = 12;
 
 /// A volume with two empty files, inodes 12 and 13.
 fn fixture(options: &[&str]) -> Option<Fixture> {
-    let directory = tempfile::tempdir().unwrap();
-    for name in ["a", "b"] {
-        std::fs::write(directory.path().join(name), "").unwrap();
-    }
-    let mut all = options.to_vec();
-    all.extend(["-d", directory.path().to_str().unwrap()]);
-    Fixture::new(&all, "8M")
+    Fixture::filled(options, "8M", |tree| {
+        for name in ["a", "b"] {
+            std::fs::write(tree.join(name), "").unwrap();
+        }
+    })
 }
 
 /// What debugfs says to a request.

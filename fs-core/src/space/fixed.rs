@@ -70,11 +70,19 @@ impl FixedBlocks {
         Self { runs: merged }
     }
 
+    /// The parts of the format's own runs in `start..end`: starts and ends.
+    pub(super) fn within(&self, start: u64, end: u64) -> impl Iterator<Item = (u64, u64)> {
+        let after = self.runs.partition_point(move |run| run.1 <= start);
+        let runs = self.runs.get(after..).unwrap_or_default();
+        runs.iter()
+            .take_while(move |run| run.0 < end)
+            .map(move |run| (run.0.max(start), run.1.min(end)))
+    }
+
     /// True if any of these blocks is one of the format's own.
     pub(super) fn overlap(&self, start: FsBlock, len: u64) -> bool {
         let end = start.0.saturating_add(len);
-        let after = self.runs.partition_point(|run| run.1 <= start.0);
-        self.runs.get(after).is_some_and(|run| run.0 < end)
+        self.within(start.0, end).next().is_some()
     }
 }
 

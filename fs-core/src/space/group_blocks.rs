@@ -63,6 +63,15 @@ impl GroupBlocks {
         }
     }
 
+    /// Keeps free blocks of a run from ever being taken; true if there were any.
+    pub(super) fn exclude(&mut self, run: Run) -> bool {
+        let mut had_any = false;
+        while let Some(found) = self.next_available(run.start, run.end(), 1) {
+            had_any |= self.available.remove(found);
+        }
+        had_any
+    }
+
     /// True if the device does not have all that is known.
     pub(super) fn is_needed(&self) -> bool {
         self.is_dirty || self.holds > 0 || self.freed.iter().any(|(_, runs)| !runs.is_empty())

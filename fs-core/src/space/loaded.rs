@@ -16,6 +16,7 @@ use super::group::{Locked, Slot};
 use super::group_blocks::GroupBlocks;
 use super::group_inodes::GroupInodes;
 use super::load;
+use super::runs::Run;
 
 /// Loaded bitmaps and their indexes may take about so much memory, unless more of them
 /// wait for a commit.
@@ -74,6 +75,7 @@ impl Space {
         }
         if locked.state.flags & BG_BLOCK_UNINIT != 0 && self.uses_uninit {
             self.load_blocks(store, number, &mut locked)?;
+            locked.state.blocks.get()?;
         }
         locked.state.was_used = true;
         locked.state.inodes.get()?;
@@ -108,7 +110,25 @@ impl Space {
         let len = self.geometry.group_len(number);
         let (found, expected) = (bits::count_zeros(&used, len), descriptor.free_clusters);
         check_count("block", number, found, expected)?;
-        Ok(GroupBlocks::new(used, len))
+        let mut blocks = GroupBlocks::new(used, len);
+        self.exclude_fixed(number, len, &mut blocks);
+        Ok(blocks)
+    }
+
+    /// A damaged bitmap without a checksum may call the format's own blocks free.
+    fn exclude_fixed(&self, number: u32, len: u32, blocks: &mut GroupBlocks) {
+        let first = self.geometry.block(number, 0).0;
+        let mut had_any = false;
+        for (start, end) in self.fixed.within(first, first + u64::from(len)) {
+            // Both lie in the group, whose length is 32 bits wide.
+            had_any |= blocks.exclude(Run {
+                start: (start - first) as u32,
+                len: (end - start) as u32,
+            });
+        }
+        if had_any {
+            tracing::warn!("the bitmap of group {number} calls the format's own blocks free");
+        }
     }
 
     fn read_inodes(&self, store: &Store, number: u32) -> Result<GroupInodes> {

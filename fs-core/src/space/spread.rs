@@ -94,7 +94,8 @@ impl Space {
     fn spread_group(&self) -> Option<u32> {
         let count = self.geometry.group_count;
         let turn = self.spread_turn.fetch_add(1, Ordering::Relaxed);
-        let start = (u64::from(turn.wrapping_mul(GOLDEN)) * u64::from(count) >> 32) as u32;
+        let place = u64::from(turn.wrapping_mul(GOLDEN)) * u64::from(count);
+        let start = (place >> 32) as u32;
         let average = self.average();
         let has_room = |group: &Group| {
             let inodes = group.available_inodes.get();

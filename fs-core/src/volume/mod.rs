@@ -178,7 +178,9 @@ impl Volume {
     }
 
     /// Visits the names behind `cookie` (0: all, "." and ".." included) until
-    /// `visit` breaks. Names come in the order of the directory's blocks.
+    /// `visit` breaks. Names come in the order of their hashes where the directory has an
+    /// index or may get one, else in the order of its blocks; a cookie stays good while
+    /// names are added and removed.
     pub fn read_dir(
         &self,
         directory: &Inode,

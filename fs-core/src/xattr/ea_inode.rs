@@ -28,8 +28,9 @@ use crate::xattr::sharing;
 
 /// Only root may open one, if anything ever names it.
 const PERMISSIONS: u16 = 0o600;
-/// Removing the blocks of a value takes one step, or a few.
-const REMOVE_STEPS_MAX: usize = 64;
+/// Removing the blocks of a value takes one step, or, if credits run out, one for each
+/// of its extents.
+const REMOVE_STEPS_MAX: usize = 256;
 
 /// What is known of a value from its entry.
 #[derive(Clone, Copy)]

@@ -6,7 +6,9 @@
 //! changed, so what does not fit leaves all as it was.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
+use crate::cache::Block;
 use crate::change::Change;
 use crate::error::{ErrorKind, Result};
 use crate::format::acl;
@@ -30,6 +32,10 @@ pub enum XattrSet {
     /// There is one of this name (XATTR_REPLACE).
     Replace,
 }
+
+/// More is not asked for: an inode with some hundred values in EA inodes can be made, but
+/// every operation would have to wait for room in the log for it.
+const CREDITS_MAX: usize = 512;
 
 /// Prefixes of names that can be set. What else ext4 knows is nobody's to change.
 const PREFIXES: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
@@ -97,7 +103,8 @@ pub(crate) fn credits(store: &Store) -> usize {
         name: Cow::Borrowed(b""),
         value: NewValue::Here(Cow::Borrowed(b"")),
     };
-    plain + 2 + 2 * (room / smallest.room_bytes())
+    let entries = room / smallest.room_bytes();
+    (plain + 2 + 2 * entries).min(CREDITS_MAX)
 }
 
 /// Sets the attribute with this full name, ACLs in the form setxattr(2) takes, and the
@@ -120,10 +127,7 @@ pub(crate) fn set(
     let inode = change.inode(number)?;
     let store = change.store();
     let own = block::read(store, &inode)?;
-    let before = read(
-        &inode,
-        own.as_ref().map(|(number, block)| (*number, &**block)),
-    )?;
+    let before = read(&inode, own.as_ref())?;
     let found = before.find(index, rest);
     match (mode, found) {
         (XattrSet::Create, Some(_)) => return Err(ErrorKind::Exists.into()),
@@ -161,10 +165,7 @@ pub(crate) fn remove(change: &mut Change<'_>, number: InodeNumber, name: &[u8]) 
     let (index, rest) = parse_name(name)?;
     let inode = change.inode(number)?;
     let own = block::read(change.store(), &inode)?;
-    let before = read(
-        &inode,
-        own.as_ref().map(|(number, block)| (*number, &**block)),
-    )?;
+    let before = read(&inode, own.as_ref())?;
     if before.find(index, rest).is_none() {
         return Err(ErrorKind::NoAttribute.into());
     }
@@ -180,10 +181,7 @@ pub(crate) fn remove(change: &mut Change<'_>, number: InodeNumber, name: &[u8]) 
 pub(crate) fn remove_all(change: &mut Change<'_>, number: InodeNumber) -> Result<()> {
     let inode = change.inode(number)?;
     let own = block::read(change.store(), &inode)?;
-    let before = read(
-        &inode,
-        own.as_ref().map(|(number, block)| (*number, &**block)),
-    )?;
+    let before = read(&inode, own.as_ref())?;
     let mut after = Lists {
         in_inode: before.in_inode.clone(),
         in_block: Vec::new(),
@@ -198,14 +196,11 @@ pub(crate) fn remove_all(change: &mut Change<'_>, number: InodeNumber) -> Result
     apply(change, &inode, &before, &after, None)
 }
 
-fn read<'b>(
-    inode: &'b Inode,
-    own: Option<(FsBlock, &'b crate::cache::Block)>,
-) -> Result<Lists<'b>> {
+fn read<'b>(inode: &'b Inode, own: Option<&'b (FsBlock, Arc<Block>)>) -> Result<Lists<'b>> {
     Ok(Lists {
         in_inode: list::of_inode(inode)?,
         in_block: match own {
-            Some((number, block)) => block::attributes(inode, number, block)?,
+            Some((number, block)) => block::attributes(inode, *number, block)?,
             None => Vec::new(),
         },
     })

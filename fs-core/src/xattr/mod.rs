@@ -41,3 +41,6 @@ pub use edit::XattrSet;
 pub(crate) use edit::{credits, remove, remove_all, set};
 pub(crate) use read::{get, names};
 pub(crate) use sharing::Sharing;
+
+#[cfg(test)]
+mod tests;

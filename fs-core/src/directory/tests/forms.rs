@@ -1,9 +1,10 @@
 //! Every form of directory on every kind of volume, at random beside the model.
 
-use super::{Random, Subject, assert_kind, debugfs, make_directory};
+use super::{Random, Subject, assert_kind, debugfs, make_directory, make_directory_with};
 use crate::directory;
 use crate::error::ErrorKind;
 use crate::format::inode_flags::InodeFlags;
+use crate::format::xattr_encode::{NewValue, NewXattr};
 use crate::types::{FileType, InodeNumber};
 
 /// Adds, removes and replaces at random; the directory is as large as the model at the end.
@@ -172,6 +173,27 @@ fn inline_directories_that_stay_inline() {
         subject.check();
     }
     assert!(subject.inode().has_inline_data());
+    subject.close();
+}
+
+#[test]
+fn a_directory_that_cannot_be_inline_gets_a_block() {
+    let options = ["-t", "ext4", "-b", "1024", "-O", "inline_data"];
+    let Some(subject) = Subject::new(&options, "8M") else {
+        return;
+    };
+    let xattr = NewXattr {
+        index: 1,
+        name: b"x"[..].into(),
+        value: NewValue::Here(vec![b'v'; 60].into()),
+    };
+    let root = InodeNumber::ROOT;
+    let number = make_directory_with(&subject.fixture, root, b"full", &[xattr]);
+    let store = &subject.fixture.writer.store;
+    let inode = store.inode(number).unwrap();
+    assert!(!inode.has_inline_data());
+    assert_eq!(inode.size_bytes(), 1024);
+    assert!(directory::is_empty(store, &inode).unwrap());
     subject.close();
 }
 

@@ -21,6 +21,7 @@ use crate::error::{ErrorKind, Result};
 use crate::format::features::IncompatFeatures;
 use crate::format::inode::Inode;
 use crate::format::inode_flags::InodeFlags;
+use crate::format::xattr_encode::{NewXattr, encode_inode_area};
 use crate::mapping;
 use crate::space::InodeRequest;
 use crate::testing::Fixture;
@@ -220,6 +221,16 @@ fn fill(tree: &Path) {
 
 /// Makes a directory with nothing but its own names, inline where the volume has that.
 pub(super) fn make_directory(fixture: &Fixture, parent: InodeNumber, name: &[u8]) -> InodeNumber {
+    make_directory_with(fixture, parent, name, &[])
+}
+
+/// The same; attributes take the room of inline content.
+pub(super) fn make_directory_with(
+    fixture: &Fixture,
+    parent: InodeNumber,
+    name: &[u8],
+    xattrs: &[NewXattr<'_>],
+) -> InodeNumber {
     let store = &fixture.writer.store;
     let mut change = fixture.writer.begin(MKDIR_CREDITS).unwrap();
     let request = InodeRequest {
@@ -239,6 +250,10 @@ pub(super) fn make_directory(fixture: &Fixture, parent: InodeNumber, name: &[u8]
         .edit_inode(number, |edit| {
             edit.bytes_mut().fill(0);
             edit.ensure_extra();
+            if !xattrs.is_empty() {
+                let area = edit.xattr_area_mut();
+                area.copy_from_slice(&encode_inode_area(xattrs, area.len())?);
+            }
             edit.set_mode(0o40755)?;
             edit.set_links(2)?;
             edit.set_flags(flags)?;

@@ -164,7 +164,7 @@ impl Run {
             Allocation::InsertRange => offset < size,
             _ => true,
         };
-        let is_whole = offset % block == 0 && len % block == 0;
+        let is_whole = offset.is_multiple_of(block) && len.is_multiple_of(block);
         let must_be_whole = matches!(how, Allocation::CollapseRange | Allocation::InsertRange);
         if let Err(error) = result {
             match error.kind() {

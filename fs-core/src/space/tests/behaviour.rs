@@ -73,20 +73,18 @@ fn the_goal_comes_first_then_what_follows() {
         return;
     };
     let writer = &fixture.writer;
-    let first = changed(writer, |change| change.allocate(metadata(20_000, 10)));
-    assert_eq!(first, run(20_000, 10));
-    let second = changed(writer, |change| change.allocate(metadata(20_000, 10)));
-    assert_eq!(second, run(20_010, 10));
-    changed(writer, |change| change.free_data(run(20_003, 4)));
+    let first = changed(writer, |change| change.allocate(metadata(28_000, 10)));
+    assert_eq!(first, run(28_000, 10));
+    let second = changed(writer, |change| change.allocate(metadata(28_000, 10)));
+    assert_eq!(second, run(28_010, 10));
+    changed(writer, |change| change.free_data(run(28_003, 4)));
     commit(writer);
     // Too short for ten, long enough for four.
-    let third = changed(writer, |change| change.allocate(metadata(20_003, 10)));
-    assert_eq!(third, run(20_020, 10));
-    let fourth = changed(writer, |change| change.allocate(metadata(20_000, 4)));
-    assert_eq!(fourth, run(20_003, 4));
-    for run in [run(20_000, 30)] {
-        changed(writer, |change| change.free_data(run));
-    }
+    let third = changed(writer, |change| change.allocate(metadata(28_003, 10)));
+    assert_eq!(third, run(28_020, 10));
+    let fourth = changed(writer, |change| change.allocate(metadata(28_000, 4)));
+    assert_eq!(fourth, run(28_003, 4));
+    changed(writer, |change| change.free_data(run(28_000, 30)));
     fixture.close();
 }
 
@@ -107,7 +105,7 @@ fn exact_blocks_can_be_taken_across_groups() {
     let border = (1..20).map(|group| group * 1024 + 1);
     let border = border
         .filter(|border| (border - 20..border + 20).all(|block| free.contains(&block)))
-        .last()
+        .next_back()
         .unwrap();
     let wanted = run(border - 20, 40);
     let writer = &fixture.writer;

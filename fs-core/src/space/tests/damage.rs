@@ -73,6 +73,44 @@ fn a_group_with_a_damaged_descriptor_is_passed_over() {
     assert!(change.free_data(run(goal, 1)).unwrap_err().is_corruption());
 }
 
+/// A bitmap without a checksum that calls an inode table free, and a descriptor that agrees.
+#[test]
+fn blocks_of_the_format_are_never_taken() {
+    let options = [
+        "-t",
+        "ext4",
+        "-b",
+        "1024",
+        "-O",
+        "^metadata_csum,^uninit_bg",
+    ];
+    let Some(fixture) = Fixture::new(&options, "4M") else {
+        return;
+    };
+    let store = &fixture.writer.store;
+    let group = store.group(GroupNumber(0)).unwrap();
+    let (descriptor, _) = store.descriptor_place(GroupNumber(0)).unwrap();
+    let table = group.inode_table.0;
+    let table_end = table + u64::from(store.superblock.inode_blocks_per_group);
+    let mut image = fixture.close();
+    let bit = table as usize + 3 - 1;
+    image[group.block_bitmap.0 as usize * 1024 + bit / 8] &= !(1 << (bit % 8));
+    let count = descriptor.0 as usize * 1024 + 0x0C;
+    let free = u16::from_le_bytes([image[count], image[count + 1]]) + 1;
+    image[count..count + 2].copy_from_slice(&free.to_le_bytes());
+    let fixture = Fixture::of(image);
+    let writer = &fixture.writer;
+    assert_eq!(writer.space.counts().blocks, u64::from(free));
+    let mut taken = 0;
+    let mut change = writer.begin(64).unwrap();
+    while let Ok(run) = change.allocate(metadata(0, 64)) {
+        let end = run.start.0 + run.len_blocks;
+        assert!(end <= table || run.start.0 >= table_end, "{run:?}");
+        taken += run.len_blocks;
+    }
+    assert_eq!(taken, u64::from(free) - 1);
+}
+
 /// Every byte of the descriptors and of the first bitmaps, one at a time: whatever is
 /// found there, nothing panics and nothing is taken twice.
 #[test]

@@ -21,12 +21,12 @@ fn directories_of_the_root_are_spread_and_others_stay() {
     let top = groups_of_directories(writer, 2, 10);
     let different: BTreeSet<&u32> = top.iter().collect();
     assert!(different.len() >= 8, "{top:?}");
-    // lost+found stands for a directory below the root.
+    // lost+found stands for a directory below the root. Its own group is full of tables,
+    // the next has room, though not for all of many.
     let below = groups_of_directories(writer, 11, 10);
-    assert!(below.iter().all(|group| *group == 0), "{below:?}");
-    // Not all of thousands stay.
+    assert!(below.iter().all(|group| *group == 1), "{below:?}");
     let many = groups_of_directories(writer, 11, 200);
-    assert!(many.iter().any(|group| *group != 0));
+    assert!(many.iter().any(|group| *group > 1));
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn what_was_freed_is_discarded_when_it_is_durable() {
     };
     writer.space.discard = true;
     // Across the border of two groups.
-    let runs = [run(4097 - 50, 50), run(4097, 60), run(6000, 5)];
+    let runs = [run(8193 - 50, 50), run(8193, 60), run(9000, 5)];
     let mut change = writer.begin(64).unwrap();
     for run in runs {
         writer
@@ -120,9 +120,9 @@ fn what_was_freed_is_discarded_when_it_is_durable() {
     assert!(device.discarded.lock().is_empty());
     commit(&writer);
     let discarded = std::mem::take(&mut *device.discarded.lock());
-    assert_eq!(discarded, [(4097 - 50, 110), (6000, 5)]);
-    let again = changed(&writer, |change| change.allocate(metadata(4060, 80)));
-    assert_eq!(again.start.0, 4060);
+    assert_eq!(discarded, [(8193 - 50, 110), (9000, 5)]);
+    let again = changed(&writer, |change| change.allocate(metadata(8150, 40)));
+    assert_eq!(again.start.0, 8150);
     changed(&writer, |change| change.free_data(again));
     close_writer(&writer).unwrap();
     crate::testing::assert_clean(&device.memory.snapshot());
