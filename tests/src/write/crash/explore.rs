@@ -89,7 +89,7 @@ pub fn explore(
                 recording.and_then(|recording| cuts(&recording, &mut judge, &known, plan, counts));
             outcome
                 .inspect_err(|_| failed.store(true, Ordering::Relaxed))
-                .with_context(|| format!("workload {workload:#?}"))?;
+                .with_context(|| format!("workload {workload:?}"))?;
             counts.workloads.fetch_add(1, Ordering::Relaxed);
         }
         counts.checks.fetch_add(judge.checks, Ordering::Relaxed);
