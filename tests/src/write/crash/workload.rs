@@ -165,3 +165,12 @@ fn with_new_data(operation: &Operation, new_seed: u64) -> Operation {
     }
     operation
 }
+
+/// The same in another order, so that a part of them is a sample.
+pub fn shuffled(mut workloads: Vec<Vec<Operation>>, seed: u64) -> Vec<Vec<Operation>> {
+    let mut rng = Rng::new(seed);
+    for at in (1..workloads.len()).rev() {
+        workloads.swap(at, rng.below(at as u64 + 1) as usize);
+    }
+    workloads
+}
