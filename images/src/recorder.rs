@@ -61,6 +61,11 @@ impl Recorder {
         self.log.lock().len()
     }
 
+    /// A copy of the events so far.
+    pub fn log(&self) -> Vec<Event> {
+        self.log.lock().clone()
+    }
+
     /// All bytes as they are now, durable or not.
     pub fn live(&self) -> Vec<u8> {
         self.live.snapshot()

@@ -211,6 +211,8 @@ fn is_expected(line: &str) -> bool {
         // The mark of every volume in use that has an orphan file, Linux's too.
         "Feature orphan_present is set but orphan file is clean.",
         "Clear? yes",
+        // What e2fsck says of orphans it has just cleared from it, Linux's too.
+        "Orphan file (inode ",
         "IMAGE: ***** FILE SYSTEM WAS MODIFIED *****",
     ];
     let is_summary =
@@ -252,4 +254,18 @@ fn log_bytes(image: &[u8]) -> Result<Vec<Range<usize>>> {
     }
     ranges.sort_by_key(|range| range.start);
     Ok(ranges)
+}
+
+/// Where the log's superblock lies, in bytes.
+///
+/// # Errors
+/// If there is no journal.
+pub fn log_superblock(image: &[u8]) -> Result<u64> {
+    let device: Arc<dyn BlockDevice> = Arc::new(Memory::read_only(image.to_vec()));
+    let volume = Volume::open(device, &OpenOptions::default())?;
+    let journal = volume.inode(InodeNumber::JOURNAL)?;
+    match volume.map(&journal, FileBlock(0))?.state {
+        ExtentState::Written(place) => Ok(place.0 * u64::from(volume.superblock().block_bytes)),
+        state => bail!("the journal begins with {state:?}"),
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use fs_core::{Clock, InodeNumber, Timestamp, WritableVolume, WriteOptions};
-use images::{BlockDevice, Recorder};
+use images::{BlockDevice, Event, Recorder};
 
 use super::tree::Tree;
 use crate::write::operation::{Operation, Path, Target};
@@ -107,6 +107,19 @@ impl Recording {
         let begun = self.marks.partition_point(|mark| mark.begin < events);
         let first = durable.map_or(0, |at| at + 1);
         first..=begun.max(first)
+    }
+}
+
+impl Recording {
+    /// Where the log's superblock is written: when it has been emptied.
+    pub fn log_restarts(&self, log_superblock: u64) -> Vec<usize> {
+        let events = self.recorder.log();
+        let is_restart = |event: &Event| matches!(event, Event::Write { offset, .. } if *offset == log_superblock);
+        let numbered = events.iter().enumerate();
+        numbered
+            .filter(|(_, event)| is_restart(event))
+            .map(|(number, _)| number)
+            .collect()
     }
 }
 

@@ -85,6 +85,29 @@ pub const JOURNALLED: &[Kind] = &[
     },
 ];
 
+/// Volumes without one.
+pub const UNJOURNALLED: &[Kind] = &[
+    Kind {
+        name: "ext4 without journal",
+        mke2fs: &["-b", "1024", "-N", "64", "-O", "^has_journal,^resize_inode"],
+        len_bytes: 1 << 20,
+    },
+    Kind {
+        name: "ext2",
+        mke2fs: &[
+            "-t",
+            "ext2",
+            "-b",
+            "1024",
+            "-N",
+            "64",
+            "-O",
+            "^resize_inode",
+        ],
+        len_bytes: 1 << 20,
+    },
+];
+
 /// The time of preparations.
 const SETUP_SECONDS: i64 = 1_700_000_000;
 /// What free space holds: nobody may ever see it.

@@ -5,7 +5,7 @@
 use fs_core::{Allocation, RenameMode};
 
 use crate::rng::Rng;
-use crate::write::operation::{Operation, Path};
+use crate::write::operation::{Operation, Path, Target};
 
 /// What is there, durably, before each workload.
 pub fn setup() -> Vec<Operation> {
@@ -129,7 +129,7 @@ fn fsync(operation: &Operation) -> Operation {
         | Operation::Rmdir { at }
         | Operation::Rename { to: at, .. } => {
             let parent = at.split().map(|(parent, _)| parent.to_vec());
-            crate::write::operation::Target::Path(Path(parent.unwrap_or_default()))
+            Target::Path(Path(parent.unwrap_or_default()))
         }
         _ => "/".into(),
     };
@@ -173,4 +173,132 @@ pub fn shuffled(mut workloads: Vec<Vec<Operation>>, seed: u64) -> Vec<Vec<Operat
         workloads.swap(at, rng.below(at as u64 + 1) as usize);
     }
     workloads
+}
+
+/// A file of many extents, each of one small block, which no single change can cut.
+pub fn scattered_setup(extents: u64) -> Vec<Operation> {
+    let mut operations = vec![Operation::mkdir("/A"), Operation::file("/A/many")];
+    for number in 0..extents {
+        operations.push(Operation::write("/A/many", number * 2048, 1000, number));
+    }
+    operations
+}
+
+/// Ends of that file, and of files held open.
+pub fn orphans() -> Vec<Vec<Operation>> {
+    let ends = [
+        vec![Operation::truncate("/A/many", 0)],
+        vec![Operation::truncate("/A/many", 30_000)],
+        vec![Operation::unlink("/A/many")],
+        vec![
+            Operation::file("/A/one"),
+            Operation::rename("/A/one", "/A/many", RenameMode::Replace),
+        ],
+        vec![
+            hold("/A/many"),
+            Operation::unlink("/A/many"),
+            Operation::Sync,
+            release(),
+        ],
+        vec![
+            hold("/A/many"),
+            Operation::unlink("/A/many"),
+            Operation::Sync,
+        ],
+        vec![Operation::allocate(
+            "/A/many",
+            Allocation::PunchHole,
+            1500,
+            200_000,
+        )],
+        vec![Operation::allocate(
+            "/A/many",
+            Allocation::CollapseRange,
+            2048,
+            40_960,
+        )],
+        vec![Operation::allocate(
+            "/A/many",
+            Allocation::InsertRange,
+            2048,
+            4096,
+        )],
+        vec![Operation::allocate("/A/many", ZERO, 1500, 200_000)],
+        vec![Operation::allocate("/A/many", GROW, 0, 300_000)],
+        vec![
+            unnamed(),
+            Operation::Sync,
+            held_write(),
+            Operation::Sync,
+            release(),
+        ],
+        vec![
+            unnamed(),
+            held_write(),
+            held_link("/A/named"),
+            Operation::Sync,
+            release(),
+        ],
+        vec![
+            unnamed(),
+            unnamed(),
+            hold("/A/many"),
+            Operation::unlink("/A/many"),
+            Operation::Sync,
+            release(),
+            Operation::Sync,
+            release(),
+        ],
+    ];
+    ends.into()
+}
+
+fn hold(path: &str) -> Operation {
+    let target = path.into();
+    Operation::Retain { target }
+}
+
+fn release() -> Operation {
+    Operation::Release { held: 0 }
+}
+
+fn unnamed() -> Operation {
+    let (parent, new) = ("/A".into(), fs_core::NewInode::file(0o600));
+    Operation::CreateUnnamed { parent, new }
+}
+
+fn held_write() -> Operation {
+    Operation::Write {
+        file: Target::Held(0),
+        data: crate::write::operation::Data { seed: 9, len: 5000 },
+        offset: 100,
+        context: fs_core::WriteContext::default(),
+    }
+}
+
+fn held_link(at: &str) -> Operation {
+    Operation::Link {
+        from: Target::Held(0),
+        at: at.into(),
+    }
+}
+
+/// Many commits, so that the log is written around several times.
+pub fn many_commits(commits: u64) -> Vec<Operation> {
+    let mut workload = Vec::new();
+    for number in 0..commits {
+        let name = format!("/A/file{}", number % 7);
+        workload.push(match number % 5 {
+            0 => Operation::file(&name),
+            1 => Operation::write("/A/foo", number * 37 % 9000, 700, number),
+            2 => Operation::set_xattr("/A/foo", "user.n", 300, number),
+            3 => Operation::unlink(&format!("/A/file{}", (number / 2) % 7)),
+            _ => Operation::mkdir(&format!("/B/dir{}", number % 3)),
+        });
+        if number % 5 == 4 {
+            workload.push(Operation::rmdir(&format!("/B/dir{}", (number + 1) % 3)));
+        }
+        workload.push(Operation::Sync);
+    }
+    workload
 }
