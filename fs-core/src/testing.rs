@@ -8,7 +8,9 @@ use std::sync::Arc;
 use images::{BlockDevice, Memory};
 
 use crate::change::Writer;
-use crate::volume::{WriteOptions, close_writer, open_writer};
+use crate::clock::Clock;
+use crate::error::Result;
+use crate::volume::{WriteOptions, close_writer};
 
 /// A volume in memory.
 pub(crate) struct Fixture {
@@ -54,9 +56,7 @@ impl Fixture {
     pub(crate) fn of(image: Vec<u8>) -> Self {
         let memory = Arc::new(Memory::new(image));
         let device: Arc<dyn BlockDevice> = memory.clone();
-        let writer = open_writer(device, &WriteOptions::default())
-            .unwrap()
-            .writer;
+        let writer = open_writer(device, Clock::System).unwrap();
         Self { writer, memory }
     }
 
@@ -73,6 +73,15 @@ impl Fixture {
         assert_clean(&image);
         image
     }
+}
+
+/// The parts of a volume open for writing, without the threads and locks of its users.
+pub(crate) fn open_writer(device: Arc<dyn BlockDevice>, clock: Clock) -> Result<Writer> {
+    let options = WriteOptions {
+        clock,
+        ..WriteOptions::default()
+    };
+    crate::volume::open_writer(device, &options).map(|opened| opened.writer)
 }
 
 /// Fails unless `e2fsck -fn` finds nothing.

@@ -224,11 +224,6 @@ impl Transactions {
         }
     }
 
-    /// The running transaction.
-    pub(crate) fn running_id(&self) -> TransactionId {
-        self.running.lock().id
-    }
-
     /// True if the running transaction is so full that a commit should begin.
     pub(crate) fn wants_commit(&self) -> bool {
         self.running.lock().expected_blocks() > self.limits.transaction_blocks / 2
@@ -318,10 +313,7 @@ impl Transactions {
     pub(crate) fn checkpoint(&self, cache: &BlockCache) -> Result<()> {
         self.check_alive()?;
         let mut io = self.io.lock();
-        io.checkpoint(cache).map_err(|error| {
-            self.stop(&error);
-            error
-        })
+        io.checkpoint(cache).inspect_err(|error| self.stop(error))
     }
 
     /// Says in the log's superblock that there is nothing to recover. After a checkpoint,

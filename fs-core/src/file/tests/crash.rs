@@ -9,8 +9,8 @@ use images::{BlockDevice, Memory, Recorder, Unflushed};
 use super::*;
 use crate::clock::Clock;
 use crate::testing::assert_clean;
+use crate::testing::open_writer;
 use crate::types::Timestamp;
-use crate::volume::open_writer;
 use crate::{OpenOptions, Volume};
 
 const CLOCK: Clock = Clock::Fixed(Timestamp {

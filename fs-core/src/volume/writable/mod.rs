@@ -30,7 +30,7 @@ use crate::mapping;
 use crate::namespace;
 use crate::run::MappedExtent;
 use crate::store::Store;
-use crate::types::{FileBlock, InodeNumber};
+use crate::types::{FileBlock, FsBlock, GroupNumber, InodeNumber};
 use crate::volume::mmp::MmpHold;
 use crate::volume::{RecoveryReport, StatFs};
 use crate::xattr;
@@ -289,5 +289,11 @@ impl WritableVolume {
     pub fn statfs(&self) -> StatFs {
         let counts = self.writer().space.counts();
         super::space::statfs_with(self.store(), counts.blocks, u64::from(counts.inodes))
+    }
+
+    /// Free runs of a group as they are now, first block and length in blocks; those included
+    /// that are reserved for growing files or wait for a commit.
+    pub fn free_block_runs(&self, group: GroupNumber) -> Result<Vec<(FsBlock, u64)>> {
+        self.noted(self.writer().space.free_runs(self.store(), group))
     }
 }
