@@ -3,6 +3,7 @@
 
 pub mod content;
 pub mod crash;
+pub mod faults;
 pub mod model;
 pub mod operation;
 pub mod tree;

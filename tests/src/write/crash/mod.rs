@@ -12,6 +12,7 @@
 //! ```
 
 pub mod explore;
+pub mod host;
 pub mod judge;
 pub mod oracle;
 pub mod record;

@@ -111,6 +111,20 @@ impl Recording {
 }
 
 impl Recording {
+    /// The image after this many operations, all written kept, and the state it shows.
+    ///
+    /// # Errors
+    /// If the last of them was no sync.
+    pub fn cut_after(&self, operations: usize) -> Result<(Vec<u8>, usize)> {
+        let mark = operations.checked_sub(1).and_then(|at| self.marks.get(at));
+        let mark = mark.filter(|mark| mark.is_durable).context("no sync")?;
+        let mut walk = self.recorder.replay();
+        for _ in 0..mark.end {
+            walk.step();
+        }
+        Ok((walk.after_power_cut(images::Unflushed::Kept), operations))
+    }
+
     /// Where the log's superblock is written: when it has been emptied.
     pub fn log_restarts(&self, log_superblock: u64) -> Vec<usize> {
         let events = self.recorder.log();
