@@ -38,6 +38,8 @@ pub(crate) struct Writer {
     pub(crate) meter: Arc<Metered>,
     /// What of that the superblock accounts for already.
     pub(crate) accounted_bytes: AtomicU64,
+    /// Each change is a transaction of its own.
+    pub(crate) commits_each_change: bool,
 }
 
 impl Writer {
@@ -52,6 +54,9 @@ impl Writer {
 
     /// The same for more credits than one of many operations gets.
     pub(crate) fn begin_alone(&self, credits: usize) -> Result<Change<'_>> {
+        if self.commits_each_change {
+            self.commit_pending()?;
+        }
         loop {
             match self.transactions.join(&self.store.cache, credits)? {
                 Joined::Handle(handle) => {

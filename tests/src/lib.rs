@@ -22,3 +22,4 @@ pub mod skip;
 pub mod sys;
 pub mod tool;
 pub mod trees;
+pub mod write;

@@ -3,7 +3,7 @@
 //! ```text
 //!   tail                         head
 //!    |  T7  |  T8  |     T9      |        free          |
-//!           R D b b b .. flush C flush
+//!           R D b b b .. 0 flush C flush
 //! ```
 //!
 //! A transaction's blocks are on the device before its commit block is written, and that
@@ -158,10 +158,17 @@ impl LogWriter {
         let mut pending = Pending::default();
         builder.revokes(revoked, &mut |block| self.put(&mut pending, block))?;
         builder.blocks(blocks, &mut |block| self.put(&mut pending, block))?;
+        // The commit block's place already gets what the commit block holds beyond its first
+        // sector, zeros: of two sectors only one might reach the disk, and Linux mounts no
+        // volume whose log ends in half a commit block.
+        let place = self.offset(self.place(self.head)?);
+        self.put(&mut pending, &vec![0; self.block_bytes as usize])?;
         self.write_out(&mut pending)?;
         self.device.flush()?;
-        self.put(&mut pending, &builder.commit(now))?;
-        self.write_out(&mut pending)?;
+        let commit = builder.commit(now);
+        let sector = (self.device.logical_sector_bytes() as usize).min(commit.len());
+        self.device
+            .write_at(commit.get(..sector).unwrap_or(&commit), place)?;
         self.device.flush()?;
         self.sequence = self.sequence.wrapping_add(1);
         Ok(())

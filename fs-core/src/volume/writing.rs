@@ -90,6 +90,7 @@ pub(crate) fn open(device: Arc<dyn BlockDevice>, options: &WriteOptions) -> Resu
         transactions: Transactions::new(log, limits),
         clock: options.clock,
         generations: Generations::new(options.clock != Clock::System),
+        commits_each_change: options.commit_each_change,
         meter,
         accounted_bytes: AtomicU64::new(0),
     };

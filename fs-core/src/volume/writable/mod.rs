@@ -53,6 +53,9 @@ pub struct WriteOptions {
     pub discard: bool,
     /// Commit in the background this often, in milliseconds; 0 only when asked to.
     pub commit_interval_ms: u64,
+    /// Commit before each change: operations that take several are then interrupted between
+    /// any two of them by a crash. Slow; for tests.
+    pub commit_each_change: bool,
     /// Where the volume is mounted, for the superblock; at most 63 bytes are kept.
     pub mounted_on: Option<Vec<u8>>,
     /// Who uses the volume, for others who find it in use (multiple mount protection).
@@ -67,6 +70,7 @@ impl Default for WriteOptions {
             errors: None,
             discard: false,
             commit_interval_ms: 5000,
+            commit_each_change: false,
             mounted_on: None,
             host: "extmap".to_owned(),
         }
