@@ -38,6 +38,8 @@ pub(crate) struct Writer {
     pub(crate) meter: Arc<Metered>,
     /// What of that the superblock accounts for already.
     pub(crate) accounted_bytes: AtomicU64,
+    /// Each change is a transaction of its own.
+    pub(crate) commits_each_change: bool,
 }
 
 impl Writer {
@@ -52,6 +54,9 @@ impl Writer {
 
     /// The same for more credits than one of many operations gets.
     pub(crate) fn begin_alone(&self, credits: usize) -> Result<Change<'_>> {
+        if self.commits_each_change {
+            self.commit_pending()?;
+        }
         loop {
             match self.transactions.join(&self.store.cache, credits)? {
                 Joined::Handle(handle) => {
@@ -105,14 +110,15 @@ impl Writer {
 
     /// Makes everything durable that has been finished before the call.
     pub(crate) fn sync(&self) -> Result<()> {
-        let wanted = self.transactions.pending();
-        if self.transactions.committed() >= wanted {
+        let (wanted, is_idle) = self.transactions.pending_or_idle();
+        self.commit(wanted)?;
+        if is_idle {
+            // Nothing but content may have changed since the last commit began: overwritten
+            // blocks, which it need not have covered.
             self.transactions.check_alive()?;
-            // Nothing but content may have changed: overwritten blocks.
             self.store.cache.device().flush()?;
-            return Ok(());
         }
-        self.commit(wanted)
+        Ok(())
     }
 }
 
@@ -157,7 +163,7 @@ impl<'v> Change<'v> {
         &mut self,
         number: FsBlock,
         role: Role,
-        check: impl FnOnce(&[u8]) -> Result<()>,
+        check: impl Fn(&[u8]) -> Result<()>,
         edit: impl FnOnce(&mut [u8]) -> Result<T>,
     ) -> Result<T> {
         self.handle.modify(number, role, check, edit)

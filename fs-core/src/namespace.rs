@@ -53,14 +53,19 @@ pub(crate) fn resolve(store: &Store, path: &[u8], follow: bool) -> Result<Arc<In
     )
 }
 
+/// Finds what a name of a directory leads to.
+type LookUp<'a> = dyn Fn(InodeNumber, &[u8]) -> Result<Arc<Inode>> + 'a;
+/// Reads a symbolic link's target.
+type ReadLink<'a> = dyn Fn(InodeNumber) -> Result<Vec<u8>> + 'a;
+
 /// The same with the means to look up a name and to read a link given, for who must lock
 /// what is looked at.
 pub(crate) fn resolve_with(
     root: Arc<Inode>,
     path: &[u8],
     follow: bool,
-    child: &dyn Fn(InodeNumber, &[u8]) -> Result<Arc<Inode>>,
-    read_link: &dyn Fn(InodeNumber) -> Result<Vec<u8>>,
+    child: &LookUp<'_>,
+    read_link: &ReadLink<'_>,
 ) -> Result<Arc<Inode>> {
     let mut at = Arc::clone(&root);
     // Parents of `at`; the way back for "..".

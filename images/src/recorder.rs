@@ -13,10 +13,8 @@
 
 use parking_lot::Mutex;
 
+use crate::power_cut::Replay;
 use crate::{BlockDevice, Memory, Result};
-
-/// The unit a disk writes whole.
-const SECTOR_BYTES: usize = 512;
 
 /// One change, in the order they were asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,17 +36,6 @@ pub enum Event {
     },
     /// Everything before is durable.
     Flush,
-}
-
-/// What became of the changes after the last flush.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unflushed {
-    /// All of them reached the disk.
-    Kept,
-    /// None did.
-    Lost,
-    /// Each sector of each did or did not, by the toss of a coin seeded with this.
-    Mixed(u64),
 }
 
 /// The device; it starts with given bytes and logs from then on.
@@ -74,6 +61,11 @@ impl Recorder {
         self.log.lock().len()
     }
 
+    /// A copy of the events so far.
+    pub fn log(&self) -> Vec<Event> {
+        self.log.lock().clone()
+    }
+
     /// All bytes as they are now, durable or not.
     pub fn live(&self) -> Vec<u8> {
         self.live.snapshot()
@@ -81,11 +73,7 @@ impl Recorder {
 
     /// The events so far, from the first on.
     pub fn replay(&self) -> Replay {
-        Replay {
-            durable: self.base.clone(),
-            pending: Vec::new(),
-            left: self.log.lock().clone().into_iter(),
-        }
+        Replay::new(self.base.clone(), self.log.lock().clone())
     }
 
     /// Changes the live image and logs in one step, so that the log's order is the order
@@ -134,93 +122,10 @@ impl BlockDevice for Recorder {
     }
 }
 
-/// A walk along the log.
-#[derive(Debug)]
-pub struct Replay {
-    durable: Vec<u8>,
-    pending: Vec<Event>,
-    left: std::vec::IntoIter<Event>,
-}
-
-impl Replay {
-    /// Takes the next event into account; false at the end of the log.
-    pub fn step(&mut self) -> bool {
-        match self.left.next() {
-            None => false,
-            Some(Event::Flush) => {
-                for event in self.pending.drain(..) {
-                    apply(&mut self.durable, &event, |_| true);
-                }
-                true
-            }
-            Some(event) => {
-                self.pending.push(event);
-                true
-            }
-        }
-    }
-
-    /// Number of changes since the last flush.
-    pub fn pending(&self) -> usize {
-        self.pending.len()
-    }
-
-    /// The image a power cut at this point leaves behind.
-    pub fn after_power_cut(&self, unflushed: Unflushed) -> Vec<u8> {
-        let mut image = self.durable.clone();
-        let mut coin = match unflushed {
-            Unflushed::Kept | Unflushed::Lost => 0,
-            Unflushed::Mixed(seed) => seed,
-        };
-        for event in &self.pending {
-            apply(&mut image, event, |_| match unflushed {
-                Unflushed::Kept => true,
-                Unflushed::Lost => false,
-                Unflushed::Mixed(_) => toss(&mut coin),
-            });
-        }
-        image
-    }
-}
-
-/// Applies a change to an image, as far as `keeps` says so for the sectors it touches.
-fn apply(image: &mut [u8], event: &Event, mut keeps: impl FnMut(usize) -> bool) {
-    let (offset, len, bytes) = match event {
-        Event::Write { offset, bytes } => (*offset, bytes.len() as u64, Some(bytes)),
-        Event::Zero { offset, len } => (*offset, *len, None),
-        Event::Flush => return,
-    };
-    let (Ok(start), Ok(len)) = (usize::try_from(offset), usize::try_from(len)) else {
-        return;
-    };
-    let end = start.saturating_add(len).min(image.len());
-    let mut at = start;
-    while at < end {
-        let sector_end = (at + SECTOR_BYTES - at % SECTOR_BYTES).min(end);
-        if keeps(at / SECTOR_BYTES)
-            && let Some(to) = image.get_mut(at..sector_end)
-        {
-            match bytes.and_then(|bytes| bytes.get(at - start..sector_end - start)) {
-                Some(from) => to.copy_from_slice(from),
-                None => to.fill(0),
-            }
-        }
-        at = sector_end;
-    }
-}
-
-/// The next bit of a SplitMix64 sequence.
-fn toss(state: &mut u64) -> bool {
-    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let mut mixed = *state;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    (mixed ^ (mixed >> 31)) & 1 == 1
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Unflushed;
 
     fn recorded() -> Recorder {
         let recorder = Recorder::new(vec![0; 4096]);
@@ -273,6 +178,49 @@ mod tests {
             seen.insert(image);
         }
         assert!(seen.len() > 8, "only {} different images", seen.len());
+    }
+
+    #[test]
+    fn the_last_change_alone_may_have_reached_the_disk() {
+        let image = replay(4).after_power_cut(Unflushed::OnlyLast);
+        assert_eq!(image[..256], [0; 256]);
+        assert_eq!(image[256..1024], [1; 768]);
+        assert_eq!(image[1024..], [0; 3072]);
+    }
+
+    #[test]
+    fn what_is_whole_is_not_torn() {
+        let mut walk = recorded().replay().with_whole(1024..2560);
+        for _ in 0..4 {
+            walk.step();
+        }
+        let images = (0..64).map(|seed| walk.after_power_cut(Unflushed::Mixed(seed)));
+        let tops: std::collections::HashSet<_> =
+            images.map(|image| image[1024..2560].to_vec()).collect();
+        assert_eq!(tops, [vec![0; 1536], vec![2; 1536]].into());
+    }
+
+    #[test]
+    fn equal_images_and_only_they_have_equal_fingerprints() {
+        let mut walk = recorded().replay();
+        let mut seen = std::collections::HashMap::new();
+        loop {
+            for unflushed in [Unflushed::Kept, Unflushed::Lost, Unflushed::OnlyLast] {
+                let cut = walk.cut(unflushed);
+                let image = seen.entry(cut.fingerprint()).or_insert(cut.image()).clone();
+                assert_eq!(image, cut.image());
+            }
+            for seed in 0..32 {
+                let cut = walk.cut(Unflushed::Mixed(seed));
+                let image = seen.entry(cut.fingerprint()).or_insert(cut.image()).clone();
+                assert_eq!(image, cut.image());
+            }
+            if !walk.step() {
+                break;
+            }
+        }
+        let images: std::collections::HashSet<_> = seen.values().collect();
+        assert_eq!(images.len(), seen.len());
     }
 
     #[test]

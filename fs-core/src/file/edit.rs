@@ -32,7 +32,7 @@ const S_ISGID: u16 = 0o2000;
 const S_IXGRP: u16 = 0o010;
 
 /// On whose behalf content is changed.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WriteContext {
     /// The blocks kept for the reserved user may be used.
     pub may_use_reserve: bool,

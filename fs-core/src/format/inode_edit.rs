@@ -18,7 +18,6 @@ const MTIME_EXTRA: usize = 0x88;
 const ATIME_EXTRA: usize = 0x8C;
 const CRTIME: usize = 0x90;
 const VERSION_HI: usize = 0x98;
-const PROJID: usize = 0x9C;
 
 /// An inode's bytes being changed. The checksum is set when the change ends.
 #[derive(Debug)]
@@ -192,11 +191,6 @@ impl<'a> InodeEdit<'a> {
         self.raw()?.l_i_version = low;
         self.set_extra(VERSION_HI, high);
         Ok(())
-    }
-
-    /// Project, where there is room for it.
-    pub(crate) fn set_project(&mut self, project: u32) {
-        self.set_extra(PROJID, project.into());
     }
 
     /// The block of extended attributes.

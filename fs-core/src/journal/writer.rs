@@ -3,7 +3,7 @@
 //! ```text
 //!   tail                         head
 //!    |  T7  |  T8  |     T9      |        free          |
-//!           R D b b b .. flush C flush
+//!           R D b b b .. 0 flush C flush
 //! ```
 //!
 //! A transaction's blocks are on the device before its commit block is written, and that
@@ -22,7 +22,8 @@ use super::superblock::JournalSuperblock;
 use super::write_format::{Format, TransactionBuilder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::journal::{
-    JBD2_CRC32C_CHKSUM, JournalCompat, JournalIncompat, RawJournalSuperblock, checksum_seed,
+    JBD2_CRC32C_CHKSUM, JBD2_MIN_JOURNAL_BLOCKS, JournalCompat, JournalIncompat,
+    RawJournalSuperblock, checksum_seed,
 };
 use crate::types::{FsBlock, Timestamp};
 
@@ -46,6 +47,9 @@ pub(crate) struct LogFeatures {
     pub(crate) has_checksums: bool,
     /// The volume has 64-bit block numbers.
     pub(crate) is_64bit: bool,
+    /// There are fast commits to be followed: their area at the log's end is kept until
+    /// [`LogWriter::end_fast_commits`].
+    pub(crate) has_fast_commits: bool,
 }
 
 /// An open log.
@@ -55,6 +59,8 @@ pub(crate) struct LogWriter {
     block_bytes: u32,
     pieces: Vec<Piece>,
     ring: Ring,
+    /// The ring once fast commits count no more, where they still do.
+    whole_ring: Option<Ring>,
     format: Format,
     raw: RawJournalSuperblock,
     head: u32,
@@ -91,13 +97,30 @@ impl LogWriter {
             checksums: checksums(&raw),
             is_64bit: incompat(&raw).contains(JournalIncompat::BLOCKS_64BIT),
         };
-        let ring = superblock.ring(location.home(LogBlock(0))?)?;
+        let home = location.home(LogBlock(0))?;
+        let without_area = JournalSuperblock {
+            fast_commit_blocks: 0,
+            ..superblock.clone()
+        };
+        let whole = without_area.ring(home)?;
+        let (ring, whole_ring) = if features.has_fast_commits {
+            (superblock.ring(home)?, Some(whole))
+        } else {
+            (whole, None)
+        };
+        // Linux refuses the same.
+        let least = JBD2_MIN_JOURNAL_BLOCKS.saturating_sub(superblock.first_block);
+        if ring.len_blocks() < least {
+            let what = format!("writing to a journal of {} blocks", ring.len_blocks());
+            return Err(ErrorKind::Unsupported(what).into());
+        }
         Ok(Self {
             device: Arc::clone(location.device),
             block_bytes: location.block_bytes,
             pieces: pieces(location, superblock.len_blocks)?,
             head: ring.first(),
             ring,
+            whole_ring,
             format,
             raw,
             used_blocks: 0,
@@ -135,10 +158,17 @@ impl LogWriter {
         let mut pending = Pending::default();
         builder.revokes(revoked, &mut |block| self.put(&mut pending, block))?;
         builder.blocks(blocks, &mut |block| self.put(&mut pending, block))?;
+        // The commit block's place already gets what the commit block holds beyond its first
+        // sector, zeros: of two sectors only one might reach the disk, and Linux mounts no
+        // volume whose log ends in half a commit block.
+        let place = self.offset(self.place(self.head)?);
+        self.put(&mut pending, &vec![0; self.block_bytes as usize])?;
         self.write_out(&mut pending)?;
         self.device.flush()?;
-        self.put(&mut pending, &builder.commit(now))?;
-        self.write_out(&mut pending)?;
+        let commit = builder.commit(now);
+        let sector = (self.device.logical_sector_bytes() as usize).min(commit.len());
+        self.device
+            .write_at(commit.get(..sector).unwrap_or(&commit), place)?;
         self.device.flush()?;
         self.sequence = self.sequence.wrapping_add(1);
         Ok(())
@@ -186,6 +216,18 @@ impl LogWriter {
         self.write_superblock(self.head)?;
         self.device.flush()?;
         Ok(())
+    }
+
+    /// Says that the fast commits of the log count no more: what they said is durable in its
+    /// place, and so is everything else in the log. Transactions may use their area then.
+    pub(crate) fn end_fast_commits(&mut self) -> Result<()> {
+        if let Some(whole) = self.whole_ring.take() {
+            self.ring = whole;
+            let mut bits = incompat(&self.raw);
+            bits.remove(JournalIncompat::FAST_COMMIT);
+            self.raw.s_feature_incompat = bits.bits().into();
+        }
+        self.restart()
     }
 
     /// Says that there is nothing to recover. [`restart`](Self::restart) opens it again.
@@ -282,7 +324,8 @@ fn checksums(raw: &RawJournalSuperblock) -> Checksums {
 }
 
 /// The superblock with the features this program uses: revokes, 64-bit numbers where the
-/// volume has them, checksums of version 3 unless it has an older version already.
+/// volume has them, checksums of version 3 unless it has an older version already, fast
+/// commits only while there are some.
 fn with_features(
     mut raw: RawJournalSuperblock,
     superblock: &JournalSuperblock,
@@ -295,6 +338,9 @@ fn with_features(
     let mut incompat = incompat(&raw) | JournalIncompat::REVOKE;
     // Commit blocks are written after what they complete.
     incompat.remove(JournalIncompat::ASYNC_COMMIT);
+    if !features.has_fast_commits {
+        incompat.remove(JournalIncompat::FAST_COMMIT);
+    }
     if features.is_64bit {
         incompat |= JournalIncompat::BLOCKS_64BIT;
     }

@@ -89,32 +89,6 @@ impl Space {
         self.geometry.run(number, run)
     }
 
-    /// Takes exactly these blocks.
-    ///
-    /// # Errors
-    /// `NoSpace` if not all of them can be taken; the handle must be given up then.
-    /// `Corrupt` if they do not lie in the volume.
-    pub(crate) fn take<'v>(
-        &'v self,
-        store: &'v Store,
-        handle: &mut Handle<'v>,
-        run: BlockRun,
-    ) -> Result<()> {
-        for part in self.geometry.parts(run)? {
-            let mut locked = self.lock_blocks(store, part.group)?;
-            if !locked.has_available(part.run)? {
-                drop(locked);
-                self.give_back_windows();
-                locked = self.lock_blocks(store, part.group)?;
-                if !locked.has_available(part.run)? {
-                    return Err(ErrorKind::NoSpace.into());
-                }
-            }
-            self.take_run(handle, part.group, locked, part.run)?;
-        }
-        Ok(())
-    }
-
     /// Takes exactly these blocks, also those that this very handle has given back.
     ///
     /// # Errors

@@ -113,18 +113,6 @@ pub(super) fn replace(
     }
 }
 
-/// Lets go of the inode's block, which holds `attributes`.
-///
-/// # Errors
-/// `Corrupt`.
-pub(super) fn let_go(
-    change: &mut Change<'_>,
-    inode: &Inode,
-    attributes: &[NewXattr<'_>],
-) -> Result<()> {
-    replace(change, inode, attributes, &[], None).map(|_| ())
-}
-
 /// The block the inode has, its count as it is under the lock.
 fn old<'l>(
     change: &Change<'_>,

@@ -20,7 +20,7 @@ use crate::format::xattr_encode::{NewValue, NewXattr, block_room, inode_room, va
 use crate::store::Store;
 use crate::types::{FileType, FsBlock, InodeNumber};
 use crate::xattr::read::NAME_BYTES_MAX;
-use crate::xattr::{block, ea_inode, list, sharing};
+use crate::xattr::{block, ea_inode, list};
 
 /// What setting an attribute demands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

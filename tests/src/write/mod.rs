@@ -7,8 +7,10 @@
 //! ```
 
 pub mod content;
+pub mod crash;
 pub mod device;
 pub mod draw;
+pub mod faults;
 pub mod judge;
 pub mod kernel;
 pub mod kinds;

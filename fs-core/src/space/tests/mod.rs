@@ -14,7 +14,7 @@ use std::process::Command;
 
 use crate::change::{Change, Writer};
 use crate::clock::Clock;
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::testing::Fixture;
 use crate::testing::open_writer;
 use crate::types::{FileType, FsBlock, InodeNumber};
@@ -111,7 +111,7 @@ fn child_of(parent: u32, file_type: FileType) -> InodeRequest {
 }
 
 fn commit(writer: &Writer) {
-    writer.commit(writer.transactions.running_id()).unwrap();
+    writer.commit_pending().unwrap();
 }
 
 /// One change that ends well.

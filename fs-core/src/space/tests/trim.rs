@@ -109,7 +109,7 @@ fn what_was_freed_is_discarded_when_it_is_durable() {
     for run in runs {
         writer
             .space
-            .take(&writer.store, &mut change.handle, run)
+            .take_again(&writer.store, &mut change.handle, run)
             .unwrap();
     }
     change.finish();

@@ -30,7 +30,7 @@ use crate::mapping;
 use crate::namespace;
 use crate::run::MappedExtent;
 use crate::store::Store;
-use crate::types::{FileBlock, InodeNumber};
+use crate::types::{FileBlock, FsBlock, GroupNumber, InodeNumber};
 use crate::volume::mmp::MmpHold;
 use crate::volume::{RecoveryReport, StatFs};
 use crate::xattr;
@@ -53,6 +53,9 @@ pub struct WriteOptions {
     pub discard: bool,
     /// Commit in the background this often, in milliseconds; 0 only when asked to.
     pub commit_interval_ms: u64,
+    /// Commit before each change: operations that take several are then interrupted between
+    /// any two of them by a crash. Slow; for tests.
+    pub commit_each_change: bool,
     /// Where the volume is mounted, for the superblock; at most 63 bytes are kept.
     pub mounted_on: Option<Vec<u8>>,
     /// Who uses the volume, for others who find it in use (multiple mount protection).
@@ -67,6 +70,7 @@ impl Default for WriteOptions {
             errors: None,
             discard: false,
             commit_interval_ms: 5000,
+            commit_each_change: false,
             mounted_on: None,
             host: "extmap".to_owned(),
         }
@@ -80,10 +84,10 @@ impl Default for WriteOptions {
 /// seconds later. An operation that fails leaves everything as it was. Dropping the volume
 /// closes it; [`close`](Self::close) says whether that worked.
 ///
-/// ```ignore
+/// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::sync::Arc;
-/// use fs_core::{NewInode, NewKind, WritableVolume, WriteOptions, InodeNumber};
+/// use fs_core::{InodeNumber, NewInode, WritableVolume, WriteOptions};
 ///
 /// let device: Arc<dyn images::BlockDevice> = Arc::new(images::Memory::zeroed(16 << 20));
 /// # use mkfs::{Foundation, Plan, Tree, options::{Options, Target}};
@@ -285,5 +289,11 @@ impl WritableVolume {
     pub fn statfs(&self) -> StatFs {
         let counts = self.writer().space.counts();
         super::space::statfs_with(self.store(), counts.blocks, u64::from(counts.inodes))
+    }
+
+    /// Free runs of a group as they are now, first block and length in blocks; those included
+    /// that are reserved for growing files or wait for a commit.
+    pub fn free_block_runs(&self, group: GroupNumber) -> Result<Vec<(FsBlock, u64)>> {
+        self.noted(self.writer().space.free_runs(self.store(), group))
     }
 }
