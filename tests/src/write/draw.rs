@@ -132,6 +132,8 @@ fn many_name(number: u64) -> Vec<u8> {
 
 /// Directories are not made deeper.
 const DEPTH_MAX: usize = 6;
+/// Space is not taken by writing more than this.
+const SQUEEZED_BYTES_MAX: u64 = 4 << 20;
 /// What is listed to pick from.
 const LISTED_MAX: usize = 400;
 
@@ -272,21 +274,7 @@ impl Draw {
                     _ => RenameMode::Replace,
                 },
             },
-            What::Squeeze => Operation::Allocate {
-                file: there.file(model, a),
-                how: Allocation::Allocate {
-                    keep_size: c % 2 == 0,
-                },
-                offset: 0,
-                // Some blocks are left, or some are missing.
-                len: (limits.free_bytes + 10 * model.traits.block_bytes)
-                    .saturating_sub(u64::from(b % 40) * model.traits.block_bytes)
-                    .max(1),
-                context: WriteContext {
-                    may_use_reserve: true,
-                    clear_privileges: false,
-                },
-            },
+            What::Squeeze => self.squeeze(there.file(model, a), model, limits),
             What::Write | What::Append | What::Truncate | What::Allocate | What::Swap => {
                 self.on_content(&there, model, limits)
             }
@@ -382,6 +370,37 @@ impl Draw {
             1 => NewKind::BlockDevice { major, minor },
             2 => NewKind::Fifo,
             _ => NewKind::Socket,
+        }
+    }
+
+    /// Takes all space but for some blocks, or asks for some more than there are.
+    fn squeeze(&self, file: Target, model: &Model, limits: &Limits) -> Operation {
+        let [_, b, c, d] = self.picks;
+        let block = model.traits.block_bytes;
+        let len = (limits.free_bytes + 10 * block).saturating_sub(u64::from(b % 40) * block);
+        let context = WriteContext {
+            may_use_reserve: true,
+            clear_privileges: false,
+        };
+        if model.traits.has_extents {
+            return Operation::Allocate {
+                file,
+                how: Allocation::Allocate {
+                    keep_size: c % 2 == 0,
+                },
+                offset: 0,
+                len: len.max(1),
+                context,
+            };
+        }
+        Operation::Write {
+            file,
+            data: Data {
+                seed: d.into(),
+                len: len.min(SQUEEZED_BYTES_MAX) as usize,
+            },
+            offset: 0,
+            context,
         }
     }
 

@@ -145,9 +145,13 @@ impl Look for Volume {
 /// If anything cannot be read or contradicts itself: "." and "..", a listing and looking
 /// up, types in a listing.
 pub fn tree(volume: &dyn Look) -> Result<Tree> {
-    let root = InodeNumber::ROOT;
+    tree_at(volume, InodeNumber::ROOT, InodeNumber::ROOT)
+}
+
+/// The same of a directory that lies in `parent`.
+pub fn tree_at(volume: &dyn Look, root: InodeNumber, parent: InodeNumber) -> Result<Tree> {
     let mut nodes = BTreeMap::new();
-    let mut pending = vec![(root, root)];
+    let mut pending = vec![(root, parent)];
     while let Some((number, parent)) = pending.pop() {
         let id = id(number);
         if nodes.contains_key(&id) {

@@ -373,7 +373,7 @@ impl Model {
         let mut at = below;
         while at != above {
             match &self.node(at)?.kind {
-                Kind::Directory { parent, .. } if *parent != at => at = *parent,
+                Kind::Directory { parent, .. } if at != self.tree.root => at = *parent,
                 _ => return Ok(false),
             }
         }
