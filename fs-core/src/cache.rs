@@ -30,6 +30,9 @@ const SHARDS: usize = 16;
 const OVERHEAD_BYTES: usize = 160;
 /// Fewer blocks a shard than this make no cache.
 const BLOCKS_PER_SHARD_MIN: usize = 8;
+/// Times a block is read beside the lock of its table. Whoever finds then that it was
+/// changed and settled meanwhile each time reads it under the lock.
+const READ_TRIES_MAX: usize = 4;
 
 /// What a block is read as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +123,22 @@ impl Block {
         RoleKind::from_code((self.verified_as.load(Ordering::Relaxed) >> 56) as u8)
     }
 
-    fn copied(&self) -> Self {
+    /// The block, once `check` has accepted it in this role.
+    fn verified(
+        self: Arc<Self>,
+        role: Role,
+        check: &impl Fn(&[u8]) -> Result<()>,
+    ) -> Result<Arc<Self>> {
+        if self.verified_as.load(Ordering::Relaxed) != role.tag() {
+            check(&self.bytes)?;
+            self.verified_as.store(role.tag(), Ordering::Relaxed);
+        }
+        Ok(self)
+    }
+}
+
+impl Clone for Block {
+    fn clone(&self) -> Self {
         Self {
             bytes: self.bytes.clone(),
             verified_as: AtomicU64::new(self.verified_as.load(Ordering::Relaxed)),
@@ -140,6 +158,9 @@ struct Pinned {
 struct Shard {
     clean: LruCache<FsBlock, Arc<Block>>,
     pinned: HashMap<FsBlock, Pinned>,
+    /// Blocks that have ceased to be pinned so far. As long as it stays, what was read from
+    /// the device of a block that is not here is its newest content.
+    unpinned_count: u64,
 }
 
 impl Shard {
@@ -148,6 +169,11 @@ impl Shard {
             Some(pinned) => Some(&pinned.block),
             None => self.clean.get(&number),
         }
+    }
+
+    fn unpin(&mut self, number: FsBlock) -> Option<Arc<Block>> {
+        self.unpinned_count = self.unpinned_count.wrapping_add(1);
+        self.pinned.remove(&number).map(|pinned| pinned.block)
     }
 }
 
@@ -195,6 +221,7 @@ impl BlockCache {
                 Mutex::new(Shard {
                     clean: LruCache::new(capacity),
                     pinned: HashMap::new(),
+                    unpinned_count: 0,
                 })
             }),
         }
@@ -213,26 +240,43 @@ impl BlockCache {
         &self,
         number: FsBlock,
         role: Role,
-        check: impl FnOnce(&[u8]) -> Result<()>,
+        check: impl Fn(&[u8]) -> Result<()>,
     ) -> Result<Arc<Block>> {
-        let tag = role.tag();
-        if let Some(block) = self.cached(number) {
-            if block.verified_as.load(Ordering::Relaxed) != tag {
-                check(&block.bytes)?;
-                block.verified_as.store(tag, Ordering::Relaxed);
+        for _ in 0..READ_TRIES_MAX {
+            let unpinned_count = {
+                let mut shard = self.shard(number).lock();
+                if let Some(block) = shard.find(number).map(Arc::clone) {
+                    drop(shard);
+                    return block.verified(role, &check);
+                }
+                shard.unpinned_count
+            };
+            let read = self.read(number, role, &check);
+            let mut shard = self.shard(number).lock();
+            // Changed meanwhile, or even changed and written: then this may be the old content,
+            // or half of each.
+            if shard.unpinned_count == unpinned_count && !shard.pinned.contains_key(&number) {
+                let block = read?;
+                shard.clean.put(number, Arc::clone(&block));
+                return Ok(block);
             }
-            return Ok(block);
         }
-        let bytes = self.read(number)?;
-        check(&bytes)?;
-        let block = Arc::new(Block {
-            bytes,
-            verified_as: AtomicU64::new(tag),
-        });
-        self.shard(number)
-            .lock()
-            .clean
-            .put(number, Arc::clone(&block));
+        self.get_locked(&mut self.shard(number).lock(), number, role, &check)
+    }
+
+    /// The same with the block's table locked.
+    fn get_locked(
+        &self,
+        shard: &mut Shard,
+        number: FsBlock,
+        role: Role,
+        check: &impl Fn(&[u8]) -> Result<()>,
+    ) -> Result<Arc<Block>> {
+        if let Some(block) = shard.find(number).map(Arc::clone) {
+            return block.verified(role, check);
+        }
+        let block = self.read(number, role, check)?;
+        shard.clean.put(number, Arc::clone(&block));
         Ok(block)
     }
 
@@ -250,43 +294,30 @@ impl BlockCache {
         number: FsBlock,
         role: Role,
         keep: bool,
-        check: impl FnOnce(&[u8]) -> Result<()>,
+        check: impl Fn(&[u8]) -> Result<()>,
         edit: impl FnOnce(&mut [u8]) -> T,
     ) -> Result<Edited<T>> {
-        let found = self.get(number, role, check)?;
+        drop(self.get(number, role, &check)?);
         let mut shard = self.shard(number).lock();
         let was_pinned = shard.pinned.contains_key(&number);
-        // Between `get` and here the block may have been changed, or dropped.
         let pinned = match shard.pinned.remove(&number) {
             Some(pinned) => pinned,
-            None => Pinned {
-                block: shard
-                    .clean
-                    .pop(&number)
-                    .unwrap_or_else(|| Arc::clone(&found)),
-                is_running: false,
-            },
+            None => {
+                // Rarely read once more: only if it was dropped between `get` and here.
+                let block = self.get_locked(&mut shard, number, role, &check)?;
+                shard.clean.pop(&number);
+                Pinned {
+                    block,
+                    is_running: false,
+                }
+            }
         };
-        drop(found);
         let before = keep.then(|| Before {
             block: Some(Arc::clone(&pinned.block)),
             was_pinned,
         });
         let mut block = pinned.block;
-        if Arc::get_mut(&mut block).is_none() {
-            block = Arc::new(block.copied());
-        }
-        let output = match Arc::get_mut(&mut block) {
-            Some(unique) => edit(&mut unique.bytes),
-            None => {
-                return Err(Error::corrupt(
-                    "cache",
-                    Some(number),
-                    "one owner",
-                    "several",
-                ));
-            }
-        };
+        let output = edit(&mut Arc::make_mut(&mut block).bytes);
         block.verified_as.store(role.tag(), Ordering::Relaxed);
         shard.pinned.insert(
             number,
@@ -330,11 +361,11 @@ impl BlockCache {
     /// Drops a block that no longer holds metadata; nothing of it will be written.
     pub(crate) fn forget(&self, number: FsBlock) -> Before {
         let mut shard = self.shard(number).lock();
-        let pinned = shard.pinned.remove(&number);
+        let pinned = shard.unpin(number);
         let clean = shard.clean.pop(&number);
         let was_pinned = pinned.is_some();
         Before {
-            block: pinned.map(|pinned| pinned.block).or(clean),
+            block: pinned.or(clean),
             was_pinned,
         }
     }
@@ -353,7 +384,7 @@ impl BlockCache {
                 true
             }
             other => {
-                shard.pinned.remove(&number);
+                shard.unpin(number);
                 match other {
                     Some(block) => shard.clean.put(number, block),
                     None => shard.clean.pop(&number),
@@ -382,8 +413,8 @@ impl BlockCache {
             .pinned
             .get(&number)
             .is_some_and(|pinned| !pinned.is_running && Arc::ptr_eq(&pinned.block, written));
-        if is_newest && let Some(pinned) = shard.pinned.remove(&number) {
-            shard.clean.put(number, pinned.block);
+        if is_newest && let Some(block) = shard.unpin(number) {
+            shard.clean.put(number, block);
         }
     }
 
@@ -392,11 +423,12 @@ impl BlockCache {
         &self.shards[(number.0 % SHARDS as u64) as usize]
     }
 
-    fn cached(&self, number: FsBlock) -> Option<Arc<Block>> {
-        self.shard(number).lock().find(number).map(Arc::clone)
-    }
-
-    fn read(&self, number: FsBlock) -> Result<Box<[u8]>> {
+    fn read(
+        &self,
+        number: FsBlock,
+        role: Role,
+        check: &impl Fn(&[u8]) -> Result<()>,
+    ) -> Result<Arc<Block>> {
         let mut bytes = vec![0; self.block_bytes].into_boxed_slice();
         let offset = number
             .0
@@ -405,6 +437,10 @@ impl BlockCache {
         self.device
             .read_at(&mut bytes, offset)
             .map_err(|error| Error::from(error).context(format_args!("block {number}")))?;
-        Ok(bytes)
+        check(&bytes)?;
+        Ok(Arc::new(Block {
+            bytes,
+            verified_as: AtomicU64::new(role.tag()),
+        }))
     }
 }

@@ -110,14 +110,15 @@ impl Writer {
 
     /// Makes everything durable that has been finished before the call.
     pub(crate) fn sync(&self) -> Result<()> {
-        let wanted = self.transactions.pending();
-        if self.transactions.committed() >= wanted {
+        let (wanted, is_idle) = self.transactions.pending_or_idle();
+        self.commit(wanted)?;
+        if is_idle {
+            // Nothing but content may have changed since the last commit began: overwritten
+            // blocks, which it need not have covered.
             self.transactions.check_alive()?;
-            // Nothing but content may have changed: overwritten blocks.
             self.store.cache.device().flush()?;
-            return Ok(());
         }
-        self.commit(wanted)
+        Ok(())
     }
 }
 
@@ -162,7 +163,7 @@ impl<'v> Change<'v> {
         &mut self,
         number: FsBlock,
         role: Role,
-        check: impl FnOnce(&[u8]) -> Result<()>,
+        check: impl Fn(&[u8]) -> Result<()>,
         edit: impl FnOnce(&mut [u8]) -> Result<T>,
     ) -> Result<T> {
         self.handle.modify(number, role, check, edit)

@@ -282,15 +282,21 @@ fn unlink(
     let Some((before, after)) = state.links.get(&inode).copied() else {
         return Ok(false);
     };
-    set_link(store, handle.as_deref_mut(), inode, NONE)?;
+    if before != NONE {
+        set_link(store, handle.as_deref_mut(), before, after)?;
+    }
+    if let Err(error) = set_link(store, handle.as_deref_mut(), inode, NONE) {
+        if before != NONE {
+            // What follows must stay reachable. The block is pinned, so nothing is read.
+            set_link(store, None, before, inode)?;
+        }
+        return Err(error);
+    }
     if before == NONE {
         set_head(superblock, handle, after);
         state.head = after;
-    } else {
-        set_link(store, handle, before, after)?;
-        if let Some((_, next)) = state.links.get_mut(&before) {
-            *next = after;
-        }
+    } else if let Some((_, next)) = state.links.get_mut(&before) {
+        *next = after;
     }
     if let Some((previous, _)) = state.links.get_mut(&after) {
         *previous = before;

@@ -22,7 +22,8 @@ use super::superblock::JournalSuperblock;
 use super::write_format::{Format, TransactionBuilder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::journal::{
-    JBD2_CRC32C_CHKSUM, JournalCompat, JournalIncompat, RawJournalSuperblock, checksum_seed,
+    JBD2_CRC32C_CHKSUM, JBD2_MIN_JOURNAL_BLOCKS, JournalCompat, JournalIncompat,
+    RawJournalSuperblock, checksum_seed,
 };
 use crate::types::{FsBlock, Timestamp};
 
@@ -46,6 +47,9 @@ pub(crate) struct LogFeatures {
     pub(crate) has_checksums: bool,
     /// The volume has 64-bit block numbers.
     pub(crate) is_64bit: bool,
+    /// There are fast commits to be followed: their area at the log's end is kept until
+    /// [`LogWriter::end_fast_commits`].
+    pub(crate) has_fast_commits: bool,
 }
 
 /// An open log.
@@ -55,6 +59,8 @@ pub(crate) struct LogWriter {
     block_bytes: u32,
     pieces: Vec<Piece>,
     ring: Ring,
+    /// The ring once fast commits count no more, where they still do.
+    whole_ring: Option<Ring>,
     format: Format,
     raw: RawJournalSuperblock,
     head: u32,
@@ -91,13 +97,30 @@ impl LogWriter {
             checksums: checksums(&raw),
             is_64bit: incompat(&raw).contains(JournalIncompat::BLOCKS_64BIT),
         };
-        let ring = superblock.ring(location.home(LogBlock(0))?)?;
+        let home = location.home(LogBlock(0))?;
+        let without_area = JournalSuperblock {
+            fast_commit_blocks: 0,
+            ..superblock.clone()
+        };
+        let whole = without_area.ring(home)?;
+        let (ring, whole_ring) = if features.has_fast_commits {
+            (superblock.ring(home)?, Some(whole))
+        } else {
+            (whole, None)
+        };
+        // Linux refuses the same.
+        let least = JBD2_MIN_JOURNAL_BLOCKS.saturating_sub(superblock.first_block);
+        if ring.len_blocks() < least {
+            let what = format!("writing to a journal of {} blocks", ring.len_blocks());
+            return Err(ErrorKind::Unsupported(what).into());
+        }
         Ok(Self {
             device: Arc::clone(location.device),
             block_bytes: location.block_bytes,
             pieces: pieces(location, superblock.len_blocks)?,
             head: ring.first(),
             ring,
+            whole_ring,
             format,
             raw,
             used_blocks: 0,
@@ -195,6 +218,18 @@ impl LogWriter {
         Ok(())
     }
 
+    /// Says that the fast commits of the log count no more: what they said is durable in its
+    /// place, and so is everything else in the log. Transactions may use their area then.
+    pub(crate) fn end_fast_commits(&mut self) -> Result<()> {
+        if let Some(whole) = self.whole_ring.take() {
+            self.ring = whole;
+            let mut bits = incompat(&self.raw);
+            bits.remove(JournalIncompat::FAST_COMMIT);
+            self.raw.s_feature_incompat = bits.bits().into();
+        }
+        self.restart()
+    }
+
     /// Says that there is nothing to recover. [`restart`](Self::restart) opens it again.
     pub(crate) fn close(&mut self) -> Result<()> {
         self.used_blocks = 0;
@@ -289,7 +324,8 @@ fn checksums(raw: &RawJournalSuperblock) -> Checksums {
 }
 
 /// The superblock with the features this program uses: revokes, 64-bit numbers where the
-/// volume has them, checksums of version 3 unless it has an older version already.
+/// volume has them, checksums of version 3 unless it has an older version already, fast
+/// commits only while there are some.
 fn with_features(
     mut raw: RawJournalSuperblock,
     superblock: &JournalSuperblock,
@@ -302,6 +338,9 @@ fn with_features(
     let mut incompat = incompat(&raw) | JournalIncompat::REVOKE;
     // Commit blocks are written after what they complete.
     incompat.remove(JournalIncompat::ASYNC_COMMIT);
+    if !features.has_fast_commits {
+        incompat.remove(JournalIncompat::FAST_COMMIT);
+    }
     if features.is_64bit {
         incompat |= JournalIncompat::BLOCKS_64BIT;
     }

@@ -72,7 +72,7 @@ impl<'v> Handle<'v> {
         &mut self,
         number: FsBlock,
         role: Role,
-        check: impl FnOnce(&[u8]) -> Result<()>,
+        check: impl Fn(&[u8]) -> Result<()>,
         edit: impl FnOnce(&mut [u8]) -> Result<T>,
     ) -> Result<T> {
         let keep = !self.kept.contains(&number);
@@ -96,7 +96,7 @@ impl<'v> Handle<'v> {
         &mut self,
         number: FsBlock,
         role: Role,
-        check: impl FnOnce(&[u8]) -> Result<()>,
+        check: impl Fn(&[u8]) -> Result<()>,
         edit: impl FnOnce(&mut [u8]) -> Result<T>,
     ) -> Result<T> {
         let edited = self.cache.edit(number, role, false, check, edit)?;
@@ -178,6 +178,10 @@ impl<'v> Handle<'v> {
 
 impl Drop for Handle<'_> {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // A block may be half changed, and what would undo that not registered.
+            self.transactions.stop("a change ended in a panic");
+        }
         self.roll_back();
         let mut running = self.transactions.running.lock();
         // What was restored may still count as changed: then it is written as it was.

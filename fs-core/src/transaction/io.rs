@@ -34,15 +34,17 @@ impl Io {
         }
     }
 
-    /// Makes a transaction durable.
+    /// Makes a transaction durable. Asks `may_write` before each of its steps.
     pub(super) fn write(
         &mut self,
         cache: &BlockCache,
-        sealed: Sealed,
+        mut sealed: Sealed,
         limits: Limits,
+        may_write: &dyn Fn() -> Result<()>,
     ) -> Result<()> {
+        sealed.blocks.sort_unstable_by_key(|(number, _)| *number);
         let Some(log) = &mut self.log else {
-            return write_without_log(cache, sealed);
+            return write_without_log(cache, &sealed.blocks, may_write);
         };
         if sealed.blocks.is_empty() && sealed.revoked.is_empty() {
             cache.device().flush()?;
@@ -54,11 +56,8 @@ impl Io {
                 .writer
                 .has_room(sealed.blocks.len(), sealed.revoked.len())
         {
-            settle(cache, &mut self.unsettled)?;
-            log.writer.restart()?;
+            empty(cache, &mut self.unsettled, log, may_write)?;
         }
-        let mut sealed = sealed;
-        sealed.blocks.sort_unstable_by_key(|(number, _)| *number);
         let blocks: Vec<(FsBlock, &[u8])> = sealed
             .blocks
             .iter()
@@ -75,22 +74,38 @@ impl Io {
     }
 
     /// Writes what is committed home and empties the log.
-    pub(super) fn checkpoint(&mut self, cache: &BlockCache) -> Result<()> {
-        let Some(log) = &mut self.log else {
-            return Ok(());
-        };
-        settle(cache, &mut self.unsettled)?;
-        log.writer.restart()
+    pub(super) fn checkpoint(
+        &mut self,
+        cache: &BlockCache,
+        may_write: &dyn Fn() -> Result<()>,
+    ) -> Result<()> {
+        match &mut self.log {
+            Some(log) => empty(cache, &mut self.unsettled, log, may_write),
+            None => Ok(()),
+        }
     }
 
-    pub(super) fn close(&mut self, _cache: &BlockCache) -> Result<()> {
+    /// Empties the log, and ends its fast commits.
+    pub(super) fn end_fast_commits(
+        &mut self,
+        cache: &BlockCache,
+        may_write: &dyn Fn() -> Result<()>,
+    ) -> Result<()> {
+        self.checkpoint(cache, may_write)?;
+        match &mut self.log {
+            Some(log) => log.writer.end_fast_commits(),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn close(&mut self) -> Result<()> {
         match &mut self.log {
             Some(log) => log.writer.close(),
             None => Ok(()),
         }
     }
 
-    pub(super) fn record_error(&mut self, _cache: &BlockCache) {
+    pub(super) fn record_error(&mut self) {
         if let Some(log) = &mut self.log {
             let errno = rustix::io::Errno::IO.raw_os_error();
             if let Err(error) = log.writer.record_error(errno) {
@@ -98,6 +113,17 @@ impl Io {
             }
         }
     }
+}
+
+fn empty(
+    cache: &BlockCache,
+    unsettled: &mut BTreeMap<FsBlock, Arc<Block>>,
+    log: &mut Log,
+    may_write: &dyn Fn() -> Result<()>,
+) -> Result<()> {
+    settle(cache, unsettled)?;
+    may_write()?;
+    log.writer.restart()
 }
 
 fn settle(cache: &BlockCache, unsettled: &mut BTreeMap<FsBlock, Arc<Block>>) -> Result<()> {
@@ -120,19 +146,24 @@ fn settle(cache: &BlockCache, unsettled: &mut BTreeMap<FsBlock, Arc<Block>>) -> 
 /// Bitmaps and new nodes first, inodes next, then names, and the superblock, which says
 /// whether all is well, last. A crash may leave blocks and inodes that are marked in use and
 /// belong to nobody, which e2fsck frees.
-fn write_without_log(cache: &BlockCache, sealed: Sealed) -> Result<()> {
+fn write_without_log(
+    cache: &BlockCache,
+    blocks: &[(FsBlock, Arc<Block>)],
+    may_write: &dyn Fn() -> Result<()>,
+) -> Result<()> {
     let device = cache.device().as_ref();
-    let mut blocks = sealed.blocks;
-    blocks.sort_unstable_by_key(|(number, _)| *number);
     device.flush()?;
     for phase in 0..=3 {
-        let some = blocks
-            .iter()
-            .filter(|(_, block)| phase_of(block.kind()) == phase);
+        let of_phase = |block: &Block| phase_of(block.kind()) == phase;
+        if !blocks.iter().any(|(_, block)| of_phase(block)) {
+            continue;
+        }
+        may_write()?;
+        let some = blocks.iter().filter(|(_, block)| of_phase(block));
         write_home(device, some.map(|(number, block)| (*number, block)))?;
         device.flush()?;
     }
-    for (number, block) in &blocks {
+    for (number, block) in blocks {
         cache.settle(*number, block);
     }
     Ok(())

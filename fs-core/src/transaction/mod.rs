@@ -34,8 +34,7 @@ use crate::types::FsBlock;
 use io::Io;
 use std::sync::Arc;
 
-/// A transaction's number since the volume was opened. The log's own numbers are these
-/// plus where the log stood, cut to 32 bits.
+/// A transaction's number since the volume was opened. The log counts for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TransactionId(pub(crate) u64);
 
@@ -136,7 +135,7 @@ impl Preparation<'_> {
         &mut self,
         number: FsBlock,
         role: Role,
-        check: impl FnOnce(&[u8]) -> Result<()>,
+        check: impl Fn(&[u8]) -> Result<()>,
         edit: impl FnOnce(&mut [u8]),
     ) -> Result<()> {
         let edited = self.cache.edit(number, role, false, check, edit)?;
@@ -180,10 +179,13 @@ impl Transactions {
         }
     }
 
-    /// Stops all writing for good; the first reason counts.
+    /// Stops all writing for good; the first reason counts. What is being written may still
+    /// get to the device, nothing that follows it does.
     pub(crate) fn stop(&self, why: impl std::fmt::Display) {
         let why = why.to_string();
         if self.stopped.set(Stopped { why }).is_ok() {
+            // With the lock, so that who waits has seen it or is woken.
+            let _running = self.running.lock();
             self.changed.notify_all();
         }
     }
@@ -214,13 +216,19 @@ impl Transactions {
     }
 
     /// The transaction that has to be committed for everything finished so far to be
-    /// durable; `None` if nothing has changed since the last commit began.
+    /// durable: the running one, or, if nothing has changed since the last commit began, the
+    /// one before.
     pub(crate) fn pending(&self) -> TransactionId {
+        self.pending_or_idle().0
+    }
+
+    /// The same, and whether nothing has changed.
+    pub(crate) fn pending_or_idle(&self) -> (TransactionId, bool) {
         let running = self.running.lock();
         if running.is_dirty || running.open_handles > 0 {
-            running.id
+            (running.id, false)
         } else {
-            TransactionId(running.id.0.saturating_sub(1))
+            (TransactionId(running.id.0.saturating_sub(1)), true)
         }
     }
 
@@ -258,15 +266,18 @@ impl Transactions {
             return Ok(());
         }
         self.check_alive()?;
-        let sealed = self.seal(cache, prepare)?;
+        let sealed = self.seal(cache, prepare).inspect_err(|e| self.stop(e))?;
+        // Whoever stopped writing while handles were waited for must not see more of it.
+        self.check_alive()?;
         let id = sealed.id;
-        let written = io.write(cache, sealed, self.limits);
+        let written = io.write(cache, sealed, self.limits, &|| self.check_alive());
         if let Err(error) = written {
             self.stop(&error);
             return Err(error.context("the transaction could not be written"));
         }
-        self.committed.store(id.0, Ordering::Release);
+        // Who finds the transaction durable also finds given back what it freed.
         durable(id);
+        self.committed.store(id.0, Ordering::Release);
         Ok(())
     }
 
@@ -287,19 +298,23 @@ impl Transactions {
         };
         // Nobody holds a handle, so nobody changes what is prepared now.
         let prepared = prepare(&mut preparation, running.id);
-        let blocks = preparation
+        let blocks: Vec<(FsBlock, Arc<Block>)> = preparation
             .blocks
             .into_iter()
-            .filter_map(|number| cache.take_snapshot(number).map(|block| (number, block)));
+            .filter_map(|number| cache.take_snapshot(number).map(|block| (number, block)))
+            .collect();
+        // A block that was freed and taken again for metadata is written after all: a revoke
+        // record of the same transaction would void it.
+        let mut revoked = std::mem::take(&mut running.revoked);
+        for (number, _) in &blocks {
+            revoked.remove(number);
+        }
         let sealed = Sealed {
             id: running.id,
-            blocks: blocks.collect(),
-            revoked: std::mem::take(&mut running.revoked),
+            blocks,
+            revoked,
         };
         let next = TransactionId(running.id.0 + 1);
-        if let Err(error) = &prepared {
-            self.stop(error);
-        }
         *running = Running::new(next);
         self.changed.notify_all();
         drop(running);
@@ -311,20 +326,36 @@ impl Transactions {
     /// # Errors
     /// `Stopped`.
     pub(crate) fn checkpoint(&self, cache: &BlockCache) -> Result<()> {
-        self.check_alive()?;
-        let mut io = self.io.lock();
-        io.checkpoint(cache).inspect_err(|error| self.stop(error))
+        self.with_io(|io| io.checkpoint(cache, &|| self.check_alive()))
+    }
+
+    /// Writes everything committed to its place, and says in the log that its fast commits
+    /// count no more.
+    ///
+    /// # Errors
+    /// `Stopped`.
+    pub(crate) fn end_fast_commits(&self, cache: &BlockCache) -> Result<()> {
+        self.with_io(|io| io.end_fast_commits(cache, &|| self.check_alive()))
     }
 
     /// Says in the log's superblock that there is nothing to recover. After a checkpoint,
     /// when the volume is closed.
-    pub(crate) fn close_log(&self, cache: &BlockCache) -> Result<()> {
+    ///
+    /// # Errors
+    /// `Stopped`.
+    pub(crate) fn close_log(&self) -> Result<()> {
+        self.with_io(Io::close)
+    }
+
+    fn with_io(&self, act: impl FnOnce(&mut Io) -> Result<()>) -> Result<()> {
+        let mut io = self.io.lock();
+        // A commit that was waited for may have failed.
         self.check_alive()?;
-        self.io.lock().close(cache)
+        act(&mut io).inspect_err(|error| self.stop(error))
     }
 
     /// Notes in the log's superblock why it was stopped; the one write that is made then.
-    pub(crate) fn record_stop(&self, cache: &BlockCache) {
-        self.io.lock().record_error(cache);
+    pub(crate) fn record_stop(&self) {
+        self.io.lock().record_error();
     }
 }

@@ -45,7 +45,8 @@ pub(super) fn write_back(writer: &Writer, operations: &[FastCommitOp]) -> Result
     work.add_names()?;
     work.settle_inodes()?;
     change.finish();
-    writer.sync()
+    writer.sync()?;
+    writer.transactions.end_fast_commits(&writer.store.cache)
 }
 
 struct WriteBack<'c, 'v> {

@@ -27,8 +27,9 @@ const INTERVAL_SECONDS_MAX: u16 = 300;
 
 /// Who is told when somebody else has taken the volume.
 pub(super) trait Holder: Send + Sync {
-    /// Nothing may be written any more.
-    fn lost(&self, why: &str);
+    /// Nothing may be written any more. If somebody else has the volume now, not even the
+    /// marks of an error.
+    fn lost(&self, why: &str, is_taken: bool);
 }
 
 /// The block and how it is written.
@@ -212,6 +213,7 @@ impl MmpHold {
     pub(super) fn release(mut self) -> Result<()> {
         match self.end() {
             Some(mut ours) if self.signals.lost.get().is_none() => {
+                check_ours(&self.place, &ours)?;
                 ours.sequence = SEQUENCE_CLEAN;
                 self.place.write(&mut ours)
             }
@@ -241,7 +243,7 @@ fn keep_up(place: &Place, signals: &Signals, mut ours: MmpBlock, interval: u16) 
             tracing::error!("multiple mount protection: {why}");
             let _ = signals.lost.set(why.clone());
             if let Some(holder) = signals.holder.get().and_then(Weak::upgrade) {
-                holder.lost(&why);
+                holder.lost(&why, matches!(error.kind(), ErrorKind::Busy(_)));
             }
             return ours;
         }
@@ -250,11 +252,16 @@ fn keep_up(place: &Place, signals: &Signals, mut ours: MmpBlock, interval: u16) 
     ours
 }
 
-fn show_life(place: &Place, ours: &mut MmpBlock) -> Result<()> {
+fn check_ours(place: &Place, ours: &MmpBlock) -> Result<()> {
     let found = place.read()?;
     if found.sequence != ours.sequence || found.node != ours.node {
         return Err(busy(&found));
     }
+    Ok(())
+}
+
+fn show_life(place: &Place, ours: &mut MmpBlock) -> Result<()> {
+    check_ours(place, ours)?;
     ours.sequence = if ours.sequence >= SEQUENCE_MAX {
         1
     } else {

@@ -62,6 +62,11 @@ pub(crate) fn open(device: Arc<dyn BlockDevice>, options: &WriteOptions) -> Resu
         return Err(ErrorKind::Unsupported(what).into());
     }
     let mmp = mmp::take(&device, &opened.superblock, &options.host, options.clock)?;
+    let opened = match &mmp {
+        // Somebody may have left it only after it was read.
+        Some(_) => open::open(&device, &reading)?,
+        None => opened,
+    };
     let mut store = recovery::store(Arc::clone(&device), opened, &reading);
     let mut report = RecoveryReport::default();
     let mut replayed = Replayed::default();
@@ -73,7 +78,7 @@ pub(crate) fn open(device: Arc<dyn BlockDevice>, options: &WriteOptions) -> Resu
         store = recovery::store(Arc::clone(&device), opened, &reading);
     }
     let superblock = LiveSuperblock::new(read_superblock(&*device)?, store.superblock.block_bytes);
-    let log = begin_log(&store, &superblock, options.clock, replayed.next_sequence)?;
+    let log = begin_log(&store, &superblock, options.clock, &replayed)?;
     let limits = limits(&store, options, log.as_ref());
     let orphans = Orphans::load(&store)?;
     let writer = Writer {
@@ -106,7 +111,7 @@ pub(crate) fn close(writer: &Writer) -> Result<()> {
     let cache = &writer.store.cache;
     writer.sync()?;
     writer.transactions.checkpoint(cache)?;
-    writer.transactions.close_log(cache)?;
+    writer.transactions.close_log()?;
     if writer
         .store
         .superblock
@@ -205,7 +210,7 @@ fn begin_log(
     store: &Store,
     superblock: &LiveSuperblock,
     clock: Clock,
-    sequence: Option<u32>,
+    replayed: &Replayed,
 ) -> Result<Option<Log>> {
     if !store.superblock.has_compat(CompatFeatures::HAS_JOURNAL) {
         return Ok(None);
@@ -221,8 +226,11 @@ fn begin_log(
         let features = LogFeatures {
             has_checksums: store.superblock.has_metadata_csum(),
             is_64bit: store.superblock.has_incompat(IncompatFeatures::BIT64),
+            has_fast_commits: !replayed.fast_commits.is_empty(),
         };
-        let sequence = sequence.unwrap_or_else(|| unused_sequence(&typed));
+        let sequence = replayed
+            .next_sequence
+            .unwrap_or_else(|| unused_sequence(&typed));
         let writer = LogWriter::new(location, &typed, raw, features, sequence)?;
         Ok((writer, typed.errno))
     })?;

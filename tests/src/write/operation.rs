@@ -53,12 +53,21 @@ impl fmt::Debug for Path {
 }
 
 /// An inode: by a name, or by the number of the hold on it (modulo the count of holds).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Target {
     /// What a path leads to; links are not followed.
     Path(Path),
     /// What is held, in the order of holding.
     Held(usize),
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.fmt(f),
+            Self::Held(number) => write!(f, "held {number}"),
+        }
+    }
 }
 
 impl From<&str> for Target {
@@ -187,6 +196,7 @@ pub enum Operation {
         held: usize,
     },
     Sync,
+    Checkpoint,
     Fsync {
         target: Target,
     },

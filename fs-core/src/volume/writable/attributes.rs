@@ -85,11 +85,18 @@ impl WritableVolume {
     ///
     /// # Errors
     /// `NotSupported` for flags that cannot be changed (EXTENTS among them: the form of a
-    /// file's map does not change), `InvalidInput` for DIRSYNC and TOPDIR on what is no
+    /// file's map does not change) and for what is neither file nor directory, `InvalidInput` for DIRSYNC and TOPDIR on what is no
     /// directory.
     pub fn set_flags(&self, inode: InodeNumber, flags: InodeFlags) -> Result<()> {
         self.changing(|| {
             self.with_inode(inode, 4, |change, found| {
+                let has_flags =
+                    matches!(found.file_type(), FileType::Regular | FileType::Directory);
+                if !has_flags {
+                    // As Linux; e2fsck takes an immutable device for damage.
+                    let what = "only files and directories have flags that can be changed";
+                    return Err(ErrorKind::NotSupported(what).into());
+                }
                 let old = found.flags();
                 let changed = (flags ^ old) & crate::USER_VISIBLE_FLAGS;
                 if !USER_MODIFIABLE_FLAGS.contains(changed) {

@@ -101,8 +101,12 @@ impl WritableVolume {
 }
 
 impl Holder for Shared {
-    fn lost(&self, why: &str) {
+    fn lost(&self, why: &str, is_taken: bool) {
+        if is_taken {
+            self.trouble.leave_unmarked();
+        }
         self.writer.transactions.stop(why);
+        self.note_stop();
     }
 }
 

@@ -60,6 +60,11 @@ impl Trouble {
             stop_is_recorded: AtomicBool::new(false),
         }
     }
+
+    /// Has the device left as it is when writing stops: it is somebody else's.
+    pub(super) fn leave_unmarked(&self) {
+        self.stop_is_recorded.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Shared {
@@ -116,9 +121,7 @@ impl Shared {
             return;
         }
         tracing::error!("{error}");
-        self.writer
-            .transactions
-            .record_stop(&self.writer.store.cache);
+        self.writer.transactions.record_stop();
         if let Err(failed) = mark_on_device(&self.writer, &error) {
             tracing::error!("the failure could not be noted in the superblock: {failed}");
         }

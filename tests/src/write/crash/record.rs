@@ -201,6 +201,7 @@ impl Holds {
                 volume.release(self.0.remove(at))
             }
             Operation::Sync => volume.sync(),
+            Operation::Checkpoint => volume.checkpoint(),
             Operation::Fsync { target } => volume.fsync(self.inode(volume, target)?),
             Operation::SetAttributes { target, changes } => {
                 let inode = self.inode(volume, target)?;

@@ -44,10 +44,6 @@ impl Model {
         }
     }
 
-    fn size_max(&self) -> u64 {
-        self.traits.size_max.unwrap_or(u64::MAX)
-    }
-
     /// The times of a change of content, and the end of privileges.
     fn stamp(&mut self, id: NodeId, context: WriteContext) -> Predicted<()> {
         let now = self.stored(id, self.now);
@@ -62,7 +58,8 @@ impl Model {
         Ok(())
     }
 
-    pub(super) fn write(
+    /// Writes these bytes.
+    pub fn write_bytes(
         &mut self,
         file: &Target,
         data: &[u8],
@@ -76,7 +73,7 @@ impl Model {
         if data.is_empty() {
             return Ok(Outcome::Written(0));
         }
-        let room = self.size_max().saturating_sub(offset);
+        let room = self.traits.size_max.saturating_sub(offset);
         if room == 0 {
             return Err(Errno::FBIG);
         }
@@ -97,7 +94,7 @@ impl Model {
         let id = self.resolve(file)?;
         self.check_writable(id)?;
         self.check_not_append_only(id)?;
-        if new > self.size_max() {
+        if new > self.traits.size_max {
             return Err(Errno::FBIG);
         }
         let (size, content) = parts_mut(self.node_mut(id)?)?;
@@ -115,8 +112,6 @@ impl Model {
         context: WriteContext,
     ) -> Predicted<Outcome> {
         let id = self.resolve(file)?;
-        // The type decides before all else.
-        parts(self.node(id)?)?;
         let len = range.end - range.start;
         if len == 0 {
             return Err(Errno::INVAL);
@@ -125,7 +120,7 @@ impl Model {
             self.check_not_append_only(id)?;
         }
         let size = self.check_writable(id)?;
-        if range.end > self.size_max() || range.end == u64::MAX {
+        if range.end > self.traits.allocated_max {
             return Err(Errno::FBIG);
         }
         if how != Allocation::PunchHole && !self.traits.has_extents {
@@ -149,7 +144,7 @@ impl Model {
             Allocation::ZeroRange { keep_size: false } => (size.max(range.end), Some(how)),
             Allocation::CollapseRange if range.end >= size => return Err(Errno::INVAL),
             Allocation::CollapseRange => (size - len, Some(how)),
-            Allocation::InsertRange if len > self.size_max().saturating_sub(size) => {
+            Allocation::InsertRange if len > self.traits.size_max.saturating_sub(size) => {
                 return Err(Errno::FBIG);
             }
             Allocation::InsertRange if range.start >= size => return Err(Errno::INVAL),

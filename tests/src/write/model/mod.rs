@@ -19,6 +19,10 @@ use std::sync::Arc;
 /// Most names an inode other than a directory has, and subdirectories one without dir_nlink.
 const LINKS_MAX: u32 = 65_000;
 
+/// The largest files without extents, for blocks of 1, 2 and 4 KiB: what Linux 6.18 lets
+/// ftruncate(2) do.
+const INDIRECT_MAX: [u64; 3] = [17_247_252_480, 275_415_851_008, 2_196_873_666_560];
+
 /// What a volume is like, as far as it decides what happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Traits {
@@ -34,8 +38,10 @@ pub struct Traits {
     pub has_dir_nlink: bool,
     /// Inodes have room for the creation time and parts of seconds.
     pub has_fine_times: bool,
-    /// The largest size of a file, where this model knows it.
-    pub size_max: Option<u64>,
+    /// The largest size of a file.
+    pub size_max: u64,
+    /// The largest size a file could have that is mapped by extents.
+    pub allocated_max: u64,
 }
 
 impl Traits {
@@ -59,7 +65,13 @@ impl Traits {
             has_dir_nlink: features.ro_compat.contains(RoCompatFeatures::DIR_NLINK)
                 && features.compat.contains(CompatFeatures::DIR_INDEX),
             has_fine_times: superblock.inode_bytes > 128 && superblock.want_extra_isize >= 24,
-            size_max: has_extents.then(|| blocks.saturating_mul(block_bytes)),
+            size_max: match (has_extents, block_bytes) {
+                (true, _) => blocks.saturating_mul(block_bytes),
+                (false, 1024) => INDIRECT_MAX[0],
+                (false, 2048) => INDIRECT_MAX[1],
+                (false, _) => INDIRECT_MAX[2],
+            },
+            allocated_max: blocks.saturating_mul(block_bytes),
         }
     }
 }
@@ -119,7 +131,7 @@ impl Model {
                 data,
                 offset,
                 context,
-            } => self.write(file, &data.bytes(), *offset, *context),
+            } => self.write_bytes(file, &data.bytes(), *offset, *context),
             Operation::Truncate {
                 file,
                 size,
@@ -157,7 +169,7 @@ impl Model {
                 Ok(Outcome::Done)
             }
             Operation::Release { held } => self.release(*held),
-            Operation::Sync => Ok(Outcome::Done),
+            Operation::Sync | Operation::Checkpoint => Ok(Outcome::Done),
             Operation::Fsync { target } => self.resolve(target).map(|_| Outcome::Done),
             Operation::Reopen { seconds } => {
                 self.reopen();
