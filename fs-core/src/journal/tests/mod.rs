@@ -10,3 +10,4 @@ mod linux;
 mod mutation;
 mod superblock;
 mod transactions;
+mod written;
