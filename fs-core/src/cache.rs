@@ -16,6 +16,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use foldhash::fast::RandomState;
 use images::BlockDevice;
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -139,7 +140,7 @@ struct Pinned {
 #[derive(Debug)]
 struct Shard {
     clean: LruCache<FsBlock, Arc<Block>>,
-    pinned: HashMap<FsBlock, Pinned>,
+    pinned: HashMap<FsBlock, Pinned, RandomState>,
 }
 
 impl Shard {
@@ -194,7 +195,7 @@ impl BlockCache {
             shards: std::array::from_fn(|_| {
                 Mutex::new(Shard {
                     clean: LruCache::new(capacity),
-                    pinned: HashMap::new(),
+                    pinned: HashMap::default(),
                 })
             }),
         }
