@@ -11,7 +11,7 @@ use system_tests::write::crash::explore::{Counts, Plan, explore};
 use system_tests::write::crash::judge::{Repairs, log_superblock};
 use system_tests::write::crash::oracle::Rule;
 use system_tests::write::crash::record::{Recording, WORK_SECONDS, options};
-use system_tests::write::crash::volume::{JOURNALLED, Kind, UNJOURNALLED, prepare};
+use system_tests::write::crash::volume::{CROWDED, JOURNALLED, Kind, UNJOURNALLED, prepare};
 use system_tests::write::crash::workload;
 use system_tests::write::operation::Operation;
 
@@ -96,6 +96,27 @@ fn longer_workloads() -> Result<()> {
         &workloads,
         &plan,
     )
+}
+
+/// Blocks that were metadata hold content a moment later: the log's older copies of them must
+/// not come back, and what was freed must not be used before that is durable.
+#[test]
+fn freed_blocks_are_used_again() -> Result<()> {
+    let workloads: Vec<_> = (0..200 * scale())
+        .map(|seed| workload::reuse(seed, 30))
+        .collect();
+    for discard in [false, true] {
+        let plan = Plan {
+            options: WriteOptions {
+                discard,
+                ..options(WORK_SECONDS)
+            },
+            ..Plan::new(300 * scale())
+        };
+        let setup = workload::crowded_setup();
+        try_all("reuse", &CROWDED, &setup, &workloads, &plan)?;
+    }
+    Ok(())
 }
 
 /// Names stay one change, whatever comes of contents.

@@ -85,6 +85,24 @@ pub const JOURNALLED: &[Kind] = &[
     },
 ];
 
+/// One that is as good as full after [`crowded_setup`](super::workload::crowded_setup).
+pub const CROWDED: Kind = Kind {
+    name: "ext4, full",
+    mke2fs: &[
+        "-b",
+        "1024",
+        "-m",
+        "0",
+        "-N",
+        "64",
+        "-J",
+        "size=1",
+        "-O",
+        "^resize_inode,^orphan_file",
+    ],
+    len_bytes: SMALL_BYTES,
+};
+
 /// Volumes without one.
 pub const UNJOURNALLED: &[Kind] = &[
     Kind {

@@ -302,3 +302,37 @@ pub fn many_commits(commits: u64) -> Vec<Operation> {
     }
     workload
 }
+
+/// What fills a small volume but for a few blocks, so that freed ones are soon used again.
+pub fn crowded_setup() -> Vec<Operation> {
+    let mut operations = setup();
+    operations.push(Operation::file("/filler"));
+    operations.push(Operation::allocate("/filler", GROW, 0, CROWD_BYTES));
+    operations
+}
+
+/// The free space of a small volume after [`setup`], less about 16 KiB.
+const CROWD_BYTES: u64 = 1000 << 10;
+
+/// Metadata blocks come and go, and what was one holds content a moment later.
+pub fn reuse(seed: u64, len: usize) -> Vec<Operation> {
+    let mut rng = Rng::new(seed);
+    let mut workload = Vec::new();
+    while workload.len() < len {
+        let name = format!("/A/r{}", rng.below(4));
+        let bytes = rng.below(5000) as usize + 1;
+        let at = rng.below(4) * 1024;
+        workload.push(match rng.below(9) {
+            0 => Operation::mkdir(&name),
+            1 => Operation::rmdir(&name),
+            2 => Operation::file(&name),
+            3 => Operation::unlink(&name),
+            4 => Operation::write(&name, at, bytes, rng.next_u64()),
+            5 => Operation::set_xattr("/A/foo", "user.large", 500, rng.next_u64()),
+            6 => Operation::remove_xattr("/A/foo", "user.large"),
+            7 => Operation::truncate(&name, rng.below(3000)),
+            _ => Operation::Sync,
+        });
+    }
+    workload
+}
