@@ -16,6 +16,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use foldhash::fast::RandomState;
 use images::BlockDevice;
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -157,7 +158,7 @@ struct Pinned {
 #[derive(Debug)]
 struct Shard {
     clean: LruCache<FsBlock, Arc<Block>>,
-    pinned: HashMap<FsBlock, Pinned>,
+    pinned: HashMap<FsBlock, Pinned, RandomState>,
     /// Blocks that have ceased to be pinned so far. As long as it stays, what was read from
     /// the device of a block that is not here is its newest content.
     unpinned_count: u64,
@@ -220,7 +221,7 @@ impl BlockCache {
             shards: std::array::from_fn(|_| {
                 Mutex::new(Shard {
                     clean: LruCache::new(capacity),
-                    pinned: HashMap::new(),
+                    pinned: HashMap::default(),
                     unpinned_count: 0,
                 })
             }),

@@ -3,11 +3,12 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use lru::LruCache;
 use parking_lot::Mutex;
 
-use crate::cache::{BlockCache, Role, RoleKind};
+use crate::cache::{Block, BlockCache, Role, RoleKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::features::IncompatFeatures;
 use crate::format::group_descriptor::{self, GroupDescriptor};
@@ -32,6 +33,9 @@ pub(crate) struct Store {
     /// Block of the superblock copy in use: the descriptors follow it.
     superblock_block: FsBlock,
     inodes: Vec<Mutex<LruCache<InodeNumber, Arc<Inode>>>>,
+    /// First block of each group's inode table, which never moves; 0 where the descriptor
+    /// has not been looked at.
+    inode_tables: Box<[AtomicU64]>,
 }
 
 impl Store {
@@ -45,6 +49,7 @@ impl Store {
         let cost_bytes = INODE_COST_BYTES + usize::from(superblock.inode_bytes);
         let inodes = inode_cache_bytes / cost_bytes / INODE_SHARDS;
         let capacity = NonZeroUsize::new(inodes.max(16)).unwrap_or(NonZeroUsize::MIN);
+        let groups = superblock.group_count;
         Self {
             superblock,
             cache,
@@ -53,6 +58,7 @@ impl Store {
             inodes: (0..INODE_SHARDS)
                 .map(|_| Mutex::new(LruCache::new(capacity)))
                 .collect(),
+            inode_tables: (0..groups).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
@@ -126,14 +132,26 @@ impl Store {
         let (group, index) = superblock
             .inode_position(number)
             .ok_or_else(|| Error::from(ErrorKind::Stale).context(format_args!("inode {number}")))?;
-        let descriptor = self.group(group)?;
+        let table = self.inode_table(group)?;
         let inodes_per_block = superblock.block_bytes / u32::from(superblock.inode_bytes);
         let offset = (index % inodes_per_block) as usize * usize::from(superblock.inode_bytes);
-        descriptor
-            .inode_table
+        table
             .checked_add((index / inodes_per_block).into())
             .map(|block| (block, offset))
             .ok_or_else(|| Error::corrupt("inode table", None, "a block", "2^64"))
+    }
+
+    fn inode_table(&self, group: GroupNumber) -> Result<FsBlock> {
+        let known = self.inode_tables.get(group.0 as usize);
+        match known.map_or(0, |table| table.load(Ordering::Relaxed)) {
+            0 => {}
+            block => return Ok(FsBlock(block)),
+        }
+        let table = self.group(group)?.inode_table;
+        if let Some(known) = known {
+            known.store(table.0, Ordering::Relaxed);
+        }
+        Ok(table)
     }
 
     /// The checked inode.
@@ -142,29 +160,41 @@ impl Store {
     /// `Stale` if the number is out of range or not in use, `Corrupt` if damaged.
     pub(crate) fn inode(&self, number: InodeNumber) -> Result<Arc<Inode>> {
         let Some(shard) = self.inodes.get(number.0 as usize % INODE_SHARDS) else {
-            return self.load_inode(number).map(Arc::new);
+            return self.load_inode(number, None).map(|(_, inode)| inode);
         };
         if let Some(inode) = shard.lock().get(&number) {
             return Ok(Arc::clone(inode));
         }
         // Brings the block into the cache, so that nothing is read under the lock. Under it
-        // the inode is looked at again: what a writer has changed meanwhile it remembers
+        // the block is looked at again: what a writer has changed meanwhile it remembers
         // only afterwards.
-        self.load_inode(number)?;
+        let loaded = self.load_inode(number, None)?;
         let mut inodes = shard.lock();
-        let inode = Arc::new(self.load_inode(number)?);
+        let (_, inode) = self.load_inode(number, Some(loaded))?;
         inodes.put(number, Arc::clone(&inode));
         Ok(inode)
     }
 
-    fn load_inode(&self, number: InodeNumber) -> Result<Inode> {
-        let (block, offset) = self.inode_place(number)?;
+    /// The inode, and the block it was read from; `known` is taken if that block is still
+    /// the newest.
+    fn load_inode(
+        &self,
+        number: InodeNumber,
+        known: Option<(Arc<Block>, Arc<Inode>)>,
+    ) -> Result<(Arc<Block>, Arc<Inode>)> {
+        let (place, offset) = self.inode_place(number)?;
         // Each inode is checked by itself, so that one damaged one costs one file.
         let role = Role::of_volume(RoleKind::InodeTable);
-        let bytes = self.cache.get(block, role, |_| Ok(()))?;
+        let block = self.cache.get(place, role, |_| Ok(()))?;
+        if let Some(known) = known
+            && Arc::ptr_eq(&known.0, &block)
+        {
+            return Ok(known);
+        }
         let end = offset + usize::from(self.superblock.inode_bytes);
-        let bytes = bytes.bytes().get(offset..end).unwrap_or(&[]);
-        inode::parse(&self.superblock, number, block, bytes)
+        let bytes = block.bytes().get(offset..end).unwrap_or(&[]);
+        let inode = inode::parse(&self.superblock, number, place, bytes)?;
+        Ok((block, Arc::new(inode)))
     }
 
     /// Changes an inode whose lock the caller holds, and returns it as it is then. If `edit`
@@ -199,7 +229,7 @@ impl Store {
                     return Err(error);
                 }
                 change.seal();
-                let parsed = inode::parse(&self.superblock, number, block, bytes);
+                let parsed = inode::parse_sealed(&self.superblock, number, block, bytes);
                 if parsed.is_err() {
                     bytes.copy_from_slice(&before);
                 }

@@ -10,7 +10,11 @@ pub enum Unit {
     /// More is better.
     OperationsPerSecond,
     /// Less is better.
+    Microseconds,
+    /// Less is better.
     Kibibytes,
+    /// Less is better; of anything.
+    Pieces,
 }
 
 impl Unit {
@@ -20,14 +24,16 @@ impl Unit {
             Self::Milliseconds => "ms",
             Self::MegabytesPerSecond => "MB/s",
             Self::OperationsPerSecond => "1/s",
+            Self::Microseconds => "us",
             Self::Kibibytes => "KiB",
+            Self::Pieces => "1",
         }
     }
 
     /// How many times as fast (or small) `a` is as `b`.
     pub fn speed(self, a: f64, b: f64) -> f64 {
         match self {
-            Self::Milliseconds | Self::Kibibytes => b / a,
+            Self::Milliseconds | Self::Microseconds | Self::Kibibytes | Self::Pieces => b / a,
             Self::MegabytesPerSecond | Self::OperationsPerSecond => a / b,
         }
     }

@@ -1,7 +1,8 @@
 //! Targets of symbolic links: reading one, and giving a new link its own.
 //!
-//! A target of less than 60 bytes lies in `i_block`; a longer one in the inode where the
-//! volume has inline data and it fits; else in one block, which ends with a NUL.
+//! A target of less than 60 bytes lies in `i_block`; a longer one in one block, which ends
+//! with a NUL. Not in the inode, as inline data: Linux no longer does that, and e2fsck takes
+//! the attribute block of such a link for a free one.
 
 use super::edit::write_fresh;
 use super::read::read;
@@ -10,7 +11,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::features::IncompatFeatures;
 use crate::format::inode::Inode;
 use crate::format::inode_flags::InodeFlags;
-use crate::inline_edit;
 use crate::mapping;
 use crate::run::{ExtentState, MappedExtent};
 use crate::space::{BlockRequest, Purpose};
@@ -98,12 +98,6 @@ pub(crate) fn write_symlink(
             *edit.block_area_mut()? = area;
             Ok(())
         })?;
-        return Ok(());
-    }
-    let is_inline = superblock.has_incompat(IncompatFeatures::INLINE_DATA)
-        && inline_edit::set_inline(change, link, target)?;
-    if is_inline {
-        change.edit_inode(link, |edit| edit.set_size(size_bytes))?;
         return Ok(());
     }
     write_block(change, link, target, flags)

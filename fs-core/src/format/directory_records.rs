@@ -87,6 +87,12 @@ fn name_at(area: &[u8], at: usize, len: usize) -> Option<&[u8]> {
     area.get(at + HEAD_BYTES..)?.get(..len)
 }
 
+/// Whether a record's name, as long as this one, is this one. Names of one directory often
+/// begin alike, so their ends are compared first.
+fn is_named(area: &[u8], at: usize, name: &[u8]) -> bool {
+    name_at(area, at, name.len()).is_some_and(|found| found.last() == name.last() && found == name)
+}
+
 fn set_len(area: &mut [u8], at: usize, len: usize) -> Option<()> {
     let field = area.get_mut(at + 4..at + 6)?;
     field.copy_from_slice(&encoded_record_len(len).get().to_le_bytes());
@@ -99,10 +105,7 @@ pub(crate) fn scan(area: &[u8], name: &[u8]) -> Scan {
     let mut room = None;
     let (mut at, mut previous) = (0, None);
     while let Some(head) = Head::read(area, at) {
-        if head.name_len == name.len()
-            && head.inode != 0
-            && name_at(area, at, head.name_len) == Some(name)
-        {
+        if head.name_len == name.len() && head.inode != 0 && is_named(area, at, name) {
             let inode = InodeNumber(head.inode);
             let found = Some(Found {
                 at,
@@ -124,10 +127,7 @@ pub(crate) fn scan(area: &[u8], name: &[u8]) -> Scan {
 pub(crate) fn find(area: &[u8], name: &[u8]) -> Option<InodeNumber> {
     let mut at = 0;
     while let Some(head) = Head::read(area, at) {
-        if head.name_len == name.len()
-            && head.inode != 0
-            && name_at(area, at, head.name_len) == Some(name)
-        {
+        if head.name_len == name.len() && head.inode != 0 && is_named(area, at, name) {
             return Some(InodeNumber(head.inode));
         }
         at += head.len;

@@ -564,6 +564,27 @@ pub(crate) fn parse(
     block: FsBlock,
     bytes: &[u8],
 ) -> Result<Inode> {
+    let has_checksum = superblock.has_metadata_csum();
+    parse_as(superblock, number, block, bytes, has_checksum)
+}
+
+/// [`parse`] of bytes whose checksum the caller has just set.
+pub(crate) fn parse_sealed(
+    superblock: &Superblock,
+    number: InodeNumber,
+    block: FsBlock,
+    bytes: &[u8],
+) -> Result<Inode> {
+    parse_as(superblock, number, block, bytes, false)
+}
+
+fn parse_as(
+    superblock: &Superblock,
+    number: InodeNumber,
+    block: FsBlock,
+    bytes: &[u8],
+    verify: bool,
+) -> Result<Inode> {
     let name = || format!("inode {number}");
     let bad = |expected: &dyn std::fmt::Display, found: &dyn std::fmt::Display| {
         Error::corrupt(name(), Some(block), expected, found)
@@ -584,7 +605,7 @@ pub(crate) fn parse(
     if let (Some(to), Some(from)) = (extra.as_mut_bytes().get_mut(..present), rest.get(..present)) {
         to.copy_from_slice(from);
     }
-    if superblock.has_metadata_csum() {
+    if verify {
         check_checksum(raw, &extra, seed, bytes).map_err(|(computed, stored)| {
             Error::bad_checksum(name(), Some(block), computed, stored)
         })?;

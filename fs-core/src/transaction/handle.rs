@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use foldhash::fast::RandomState;
+
 use super::{TransactionId, Transactions};
 use crate::cache::{Before, BlockCache, Role};
 use crate::error::Result;
@@ -26,7 +28,7 @@ pub(crate) struct Handle<'v> {
     revoked: Vec<FsBlock>,
     prepared_blocks: usize,
     /// Blocks whose content before this handle is in `undo`.
-    kept: HashSet<FsBlock>,
+    kept: HashSet<FsBlock, RandomState>,
     undo: Vec<Undo<'v>>,
     is_dirty: bool,
 }
@@ -46,7 +48,7 @@ impl<'v> Handle<'v> {
             first_changed: Vec::new(),
             revoked: Vec::new(),
             prepared_blocks: 0,
-            kept: HashSet::new(),
+            kept: HashSet::default(),
             undo: Vec::new(),
             is_dirty: false,
         }

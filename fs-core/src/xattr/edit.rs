@@ -18,7 +18,7 @@ use crate::format::superblock::Superblock;
 use crate::format::xattr::{INDEX_ACL_ACCESS, INDEX_ACL_DEFAULT, VALUE_BYTES_MAX, split_name};
 use crate::format::xattr_encode::{NewValue, NewXattr, block_room, inode_room, value_hash};
 use crate::store::Store;
-use crate::types::{FsBlock, InodeNumber};
+use crate::types::{FileType, FsBlock, InodeNumber};
 use crate::xattr::read::NAME_BYTES_MAX;
 use crate::xattr::{block, ea_inode, list};
 
@@ -286,8 +286,20 @@ fn find_place(
         (false, (!is_large).then_some(with_value)),
         (true, has_ea_inodes.then_some(alone)),
     ];
+    // Without an attribute block e2fsck takes a symlink whose i_blocks count anything, the
+    // EA inodes' share too, for one with its target in a block. It never looks at the
+    // attribute block of a symlink that lies in its inode, and takes it for a free one.
+    let needs_block = inode.is_fast_symlink(superblock);
+    let has_no_block = inode.file_type() == FileType::Symlink && inode.has_inline_data();
     for (in_ea_inode, needed) in forms {
         for (place, left) in left {
+            let is_avoided = match place {
+                Place::Inode => in_ea_inode && needs_block,
+                Place::Block => has_no_block,
+            };
+            if is_avoided {
+                continue;
+            }
             if let (Some(needed), Some(left)) = (needed, left)
                 && needed <= left
             {

@@ -30,6 +30,7 @@ pub enum What {
     Append,
     Truncate,
     Allocate,
+    Squeeze,
     Swap,
     Attributes,
     Flags,
@@ -62,9 +63,11 @@ pub struct Limits {
     pub len_max: u64,
     /// Files that are made at once.
     pub many: u64,
+    /// Bytes that are free now.
+    pub free_bytes: u64,
 }
 
-const WEIGHTS: [(u32, What); 25] = [
+const WEIGHTS: [(u32, What); 26] = [
     (10, What::Create),
     (6, What::Mkdir),
     (4, What::Symlink),
@@ -80,7 +83,8 @@ const WEIGHTS: [(u32, What); 25] = [
     (6, What::Append),
     (7, What::Truncate),
     (14, What::Allocate),
-    (3, What::Swap),
+    (1, What::Squeeze),
+    (4, What::Swap),
     (5, What::Attributes),
     (3, What::Flags),
     (1, What::Generation),
@@ -268,6 +272,21 @@ impl Draw {
                     _ => RenameMode::Replace,
                 },
             },
+            What::Squeeze => Operation::Allocate {
+                file: there.file(model, a),
+                how: Allocation::Allocate {
+                    keep_size: c % 2 == 0,
+                },
+                offset: 0,
+                // Some blocks are left, or some are missing.
+                len: (limits.free_bytes + 10 * model.traits.block_bytes)
+                    .saturating_sub(u64::from(b % 40) * model.traits.block_bytes)
+                    .max(1),
+                context: WriteContext {
+                    may_use_reserve: true,
+                    clear_privileges: false,
+                },
+            },
             What::Write | What::Append | What::Truncate | What::Allocate | What::Swap => {
                 self.on_content(&there, model, limits)
             }
@@ -343,7 +362,8 @@ impl Draw {
         let longest = model.traits.block_bytes.min(4096) - 1;
         let len = match self.picks[3] % 8 {
             0 => longest,
-            1 => longest + 1,
+            // No program can ask Linux for a longer one.
+            1 if longest < 4095 => longest + 1,
             2 => self.sizes[1] % longest + 1,
             3 => 59,
             4 => 60,
@@ -387,8 +407,14 @@ impl Draw {
             _ => self.sizes[0] % (size + 2 * block),
         }
         .min(limits.offset_max);
-        let offset = aligned(offset, b / 8 % 2 == 0);
-        let len = aligned(self.sizes[1] % (limits.len_max + 1), c % 2 == 0);
+        let how = allocation(c);
+        let moves = matches!(how, Allocation::CollapseRange | Allocation::InsertRange);
+        let offset = aligned(offset, b / 8 % 2 == 0 || moves && d % 8 != 0);
+        let len = self.sizes[1] % (limits.len_max + 1);
+        let len = match c % 2 {
+            1 if !moves || d % 8 == 1 => len,
+            _ => aligned(len, true).max(block),
+        };
         let context = WriteContext {
             may_use_reserve: d % 2 == 0,
             clear_privileges: d % 4 == 1,
@@ -415,13 +441,13 @@ impl Draw {
             What::Swap => Operation::SwapExtents {
                 a: file,
                 a_offset: aligned(offset, c % 8 != 1),
-                b: there.file(model, b),
+                b: there.file(model, b / 16),
                 b_offset: aligned(self.sizes[1] % (size + block), true),
                 len: aligned(len * 2, c % 8 != 2),
             },
             _ => Operation::Allocate {
                 file,
-                how: allocation(c),
+                how,
                 offset,
                 len: len * u64::from(1 + d % 4),
                 context,

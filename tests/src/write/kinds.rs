@@ -123,13 +123,13 @@ pub const KINDS: &[VolumeKind] = &[
     ),
     kind(
         "few blocks",
-        2 << 10,
+        3072,
         &["-b", "1024", "-J", "size=1", "-m", "0"],
     ),
     kind("few blocks, ext2", 1 << 10, &["-t", "ext2", "-b", "1024"]),
     kind(
         "few blocks, inline_data, ea_inode",
-        2200,
+        4096,
         &["-b", "1024", "-J", "size=1", "-O", "inline_data,ea_inode"],
     ),
     kind(
@@ -165,7 +165,8 @@ impl VolumeKind {
         Limits {
             // debugfs reads holes byte by byte.
             offset_max: if self.mounts { 1 << 44 } else { 1 << 26 },
-            len_max: (bytes / 32).min(300_000),
+            len_max: (bytes / 24).min(300_000),
+            free_bytes: 0,
             many: (self.size_kib / 16).clamp(20, 400),
         }
     }

@@ -37,8 +37,10 @@ pub fn run_draws(
 ) -> Result<Counts> {
     let device = image.device();
     let mut run = Run::open(device.clone(), &options())?;
-    let limits = kind.limits();
+    let mut limits = kind.limits();
     for draw in draws {
+        let free = run.volume()?.statfs();
+        limits.free_bytes = free.blocks_free * u64::from(free.block_bytes);
         for operation in draw.operations(&run.model, &limits) {
             done.push(operation.clone());
             run.step(&operation)?;
@@ -157,10 +159,37 @@ pub fn check(
                 let _ = write!(text, "\nshorter: {error:#}");
             }
             for operation in done {
-                let _ = write!(text, "\n  {operation:?}");
+                let _ = write!(text, "\n  {}", readable(&operation));
             }
             bail!("{text}")
         }
         Err(error) => bail!("on \"{}\": {error}", kind.name),
     }
+}
+
+/// An operation as text, lists of bytes as strings.
+fn readable(operation: &Operation) -> String {
+    let text = format!("{operation:?}");
+    let mut readable = String::new();
+    let mut left = text.as_str();
+    while let Some((before, rest)) = left.split_once('[') {
+        readable.push_str(before);
+        let Some((list, after)) = rest.split_once(']') else {
+            readable.push('[');
+            left = rest;
+            continue;
+        };
+        let bytes: Option<Vec<u8>> = list.split(", ").map(|byte| byte.parse().ok()).collect();
+        match bytes.filter(|_| !list.is_empty()) {
+            Some(bytes) => {
+                let _ = write!(readable, "b\"{}\"", bytes.escape_ascii());
+                left = after;
+            }
+            None => {
+                readable.push('[');
+                left = rest;
+            }
+        }
+    }
+    readable + left
 }

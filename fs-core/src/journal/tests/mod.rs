@@ -1,5 +1,5 @@
-//! Recovery against logs of three kinds: made up block by block, made by Linux
-//! and debugfs, and damaged at random.
+//! Recovery against logs of four kinds: made up block by block, made by Linux
+//! and debugfs, damaged at random, and our own.
 
 mod builder;
 mod debugfs;
@@ -10,4 +10,5 @@ mod linux;
 mod mutation;
 mod superblock;
 mod transactions;
+mod writing;
 mod written;

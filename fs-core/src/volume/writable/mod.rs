@@ -84,10 +84,10 @@ impl Default for WriteOptions {
 /// seconds later. An operation that fails leaves everything as it was. Dropping the volume
 /// closes it; [`close`](Self::close) says whether that worked.
 ///
-/// ```ignore
+/// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::sync::Arc;
-/// use fs_core::{NewInode, NewKind, WritableVolume, WriteOptions, InodeNumber};
+/// use fs_core::{InodeNumber, NewInode, WritableVolume, WriteOptions};
 ///
 /// let device: Arc<dyn images::BlockDevice> = Arc::new(images::Memory::zeroed(16 << 20));
 /// # use mkfs::{Foundation, Plan, Tree, options::{Options, Target}};

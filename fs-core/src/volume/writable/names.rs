@@ -174,7 +174,7 @@ impl WritableVolume {
     ///
     /// # Errors
     /// `Exists`, `NotPermitted` for a directory and by flags, `TooManyNames` beyond 65,000,
-    /// `NotFound` if the inode has no name left and was not made without one.
+    /// `NotFound` if the inode has no name and nobody [holds](Self::retain) it.
     pub fn link(&self, inode: InodeNumber, parent: InodeNumber, name: &[u8]) -> Result<()> {
         self.changing(|| {
             check_name(name)?;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use crate::types::InodeNumber;
@@ -11,11 +12,11 @@ const SHARDS: usize = 16;
 /// Counts of holders. A shard's lock is held for a table look-up.
 #[derive(Debug, Default)]
 pub(super) struct Retained {
-    shards: [Mutex<HashMap<InodeNumber, u64>>; SHARDS],
+    shards: [Mutex<HashMap<InodeNumber, u64, RandomState>>; SHARDS],
 }
 
 impl Retained {
-    fn shard(&self, inode: InodeNumber) -> &Mutex<HashMap<InodeNumber, u64>> {
+    fn shard(&self, inode: InodeNumber) -> &Mutex<HashMap<InodeNumber, u64, RandomState>> {
         &self.shards[inode.0 as usize % SHARDS]
     }
 
