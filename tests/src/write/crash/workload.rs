@@ -314,6 +314,35 @@ pub fn crowded_setup() -> Vec<Operation> {
 /// The free space of a small volume after [`setup`], less about 16 KiB.
 const CROWD_BYTES: u64 = 1000 << 10;
 
+/// A block is freed, and all that is free is then written: by then its place in the log, or
+/// what was durable, must count no more.
+pub fn taken_again() -> Vec<Vec<Operation>> {
+    let metadata = [
+        (Operation::mkdir("/A/d"), Operation::rmdir("/A/d")),
+        (
+            Operation::set_xattr("/A/foo", "user.large", 500, 5),
+            Operation::remove_xattr("/A/foo", "user.large"),
+        ),
+        (Operation::file("/A/f"), Operation::unlink("/B/bar")),
+        (Operation::file("/A/f"), Operation::truncate("/B/bar", 10)),
+    ];
+    let mut workloads = Vec::new();
+    for (makes, frees) in metadata {
+        for is_durable in [true, false] {
+            let mut workload = vec![makes.clone(), Operation::Sync, frees.clone()];
+            if is_durable {
+                workload.push(Operation::Sync);
+            }
+            workload.push(Operation::file("/A/all"));
+            workload.push(Operation::write("/A/all", 0, 80_000, 7));
+            workload.push(Operation::fsync("/A/all"));
+            workload.push(Operation::chmod("/E", 0o700));
+            workloads.push(workload);
+        }
+    }
+    workloads
+}
+
 /// Metadata blocks come and go, and what was one holds content a moment later.
 pub fn reuse(seed: u64, len: usize) -> Vec<Operation> {
     let mut rng = Rng::new(seed);
