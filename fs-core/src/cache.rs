@@ -19,10 +19,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use foldhash::fast::RandomState;
 use images::BlockDevice;
 use lru::LruCache;
-use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
-use crate::format::superblock::Superblock;
+use crate::sync::Mutex;
 use crate::types::{FsBlock, InodeNumber};
 
 /// Threads rarely meet in one of this many tables.
@@ -208,10 +207,10 @@ impl BlockCache {
     /// A cache of at most about `capacity_bytes`.
     pub(crate) fn new(
         device: Arc<dyn BlockDevice>,
-        superblock: &Superblock,
+        block_bytes: u32,
         capacity_bytes: usize,
     ) -> Self {
-        let block_bytes = superblock.block_bytes as usize;
+        let block_bytes = block_bytes as usize;
         let blocks = capacity_bytes / (block_bytes + OVERHEAD_BYTES) / SHARDS;
         let capacity =
             NonZeroUsize::new(blocks.max(BLOCKS_PER_SHARD_MIN)).unwrap_or(NonZeroUsize::MIN);
@@ -445,3 +444,6 @@ impl BlockCache {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests;

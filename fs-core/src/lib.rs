@@ -28,6 +28,7 @@ mod patches;
 mod run;
 mod space;
 mod store;
+mod sync;
 #[cfg(test)]
 mod testing;
 mod transaction;

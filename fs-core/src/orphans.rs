@@ -395,3 +395,6 @@ pub(crate) fn mark_present(raw: &mut crate::format::superblock::RawSuperblock, p
     bits.set(RoCompatFeatures::ORPHAN_PRESENT, present);
     raw.s_feature_ro_compat = bits.bits().into();
 }
+
+#[cfg(test)]
+mod tests;

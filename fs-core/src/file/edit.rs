@@ -147,6 +147,7 @@ impl<'w> FileEdit<'w> {
         credits: usize,
         mut step: impl FnMut(&mut Change<'w>) -> Result<T>,
     ) -> Result<T> {
+        let durable = self.writer.transactions.committed();
         let result = self.try_change(credits, &mut step);
         match &result {
             Err(error)
@@ -156,9 +157,10 @@ impl<'w> FileEdit<'w> {
         }
         let transactions = &self.writer.transactions;
         let pending = transactions.pending();
-        if transactions.committed() >= pending {
+        if transactions.committed() >= pending && transactions.committed() == durable {
             return result;
         }
+        // Nothing to do if a commit has given something back meanwhile.
         self.writer.commit(pending)?;
         self.try_change(credits, &mut step)
     }

@@ -18,18 +18,18 @@
 mod handle;
 mod home;
 mod io;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::{Condvar, Mutex};
+use std::sync::atomic::Ordering;
 
 pub(crate) use handle::Handle;
 pub(crate) use io::Log;
 
 use crate::cache::{Block, BlockCache, Role};
 use crate::error::{Error, ErrorKind, Result};
+use crate::sync::{AtomicU64, Condvar, Mutex, OnceLock};
 use crate::types::FsBlock;
 use io::Io;
 use std::sync::Arc;
@@ -108,10 +108,25 @@ pub(crate) struct Transactions {
     changed: Condvar,
     /// One commit or checkpoint at a time.
     io: Mutex<Io>,
+    /// A thread commits; the others wait for it, and not for the next one if theirs is
+    /// durable then.
+    is_committing: Mutex<bool>,
+    /// Signalled when a commit ends.
+    commit_ended: Condvar,
     /// The last transaction that is durable.
     committed: AtomicU64,
     stopped: OnceLock<Stopped>,
     limits: Limits,
+}
+
+/// The right to commit, one at a time.
+struct Turn<'t>(&'t Transactions);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.0.is_committing.lock() = false;
+        self.0.commit_ended.notify_all();
+    }
 }
 
 /// The answer to who wants to join.
@@ -160,6 +175,8 @@ impl Transactions {
             running: Mutex::new(Running::new(TransactionId(1))),
             changed: Condvar::new(),
             io: Mutex::new(Io::new(log)),
+            is_committing: Mutex::new(false),
+            commit_ended: Condvar::new(),
             committed: AtomicU64::new(0),
             stopped: OnceLock::new(),
             limits,
@@ -184,9 +201,12 @@ impl Transactions {
     pub(crate) fn stop(&self, why: impl std::fmt::Display) {
         let why = why.to_string();
         if self.stopped.set(Stopped { why }).is_ok() {
-            // With the lock, so that who waits has seen it or is woken.
-            let _running = self.running.lock();
+            // With the locks, so that who waits has seen it or is woken.
+            let running = self.running.lock();
             self.changed.notify_all();
+            drop(running);
+            let _is_committing = self.is_committing.lock();
+            self.commit_ended.notify_all();
         }
     }
 
@@ -258,13 +278,10 @@ impl Transactions {
         prepare: &dyn Fn(&mut Preparation<'_>, TransactionId) -> Result<()>,
         durable: &dyn Fn(TransactionId),
     ) -> Result<()> {
-        if self.committed() >= wanted {
+        let Some(_turn) = self.turn(wanted)? else {
             return Ok(());
-        }
+        };
         let mut io = self.io.lock();
-        if self.committed() >= wanted {
-            return Ok(());
-        }
         self.check_alive()?;
         let sealed = self.seal(cache, prepare).inspect_err(|e| self.stop(e))?;
         // Whoever stopped writing while handles were waited for must not see more of it.
@@ -279,6 +296,24 @@ impl Transactions {
         durable(id);
         self.committed.store(id.0, Ordering::Release);
         Ok(())
+    }
+
+    /// Waits for the turn to commit; `None` if `wanted` is durable by then.
+    fn turn(&self, wanted: TransactionId) -> Result<Option<Turn<'_>>> {
+        if self.committed() >= wanted {
+            return Ok(None);
+        }
+        let mut is_committing = self.is_committing.lock();
+        loop {
+            if self.committed() >= wanted {
+                return Ok(None);
+            }
+            self.check_alive()?;
+            if !std::mem::replace(&mut *is_committing, true) {
+                return Ok(Some(Turn(self)));
+            }
+            self.commit_ended.wait(&mut is_committing);
+        }
     }
 
     /// Closes the running transaction, has it prepared, takes its blocks and opens the next.

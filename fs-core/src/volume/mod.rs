@@ -6,6 +6,8 @@ mod open;
 mod orphans;
 mod recovery;
 mod space;
+#[cfg(test)]
+mod tests;
 mod writable;
 mod writing;
 

@@ -73,7 +73,7 @@ pub(super) fn store(device: Arc<dyn BlockDevice>, opened: Opened, options: &Open
     // Inodes are an eighth of the metadata a walk touches.
     let inode_cache_bytes = options.cache_bytes / 4;
     let block_cache_bytes = options.cache_bytes - inode_cache_bytes;
-    let cache = BlockCache::new(device, &opened.superblock, block_cache_bytes);
+    let cache = BlockCache::new(device, opened.superblock.block_bytes, block_cache_bytes);
     Store::new(opened.superblock, block, cache, inode_cache_bytes)
 }
 

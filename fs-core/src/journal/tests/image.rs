@@ -15,12 +15,12 @@ use crate::journal::{LogLocation, Replay, ReplayedBlock, recover};
 use crate::types::FsBlock;
 
 /// What the machine must have for a test; `None` after saying what is missing.
-pub(super) fn tools(names: &[&str]) -> Option<()> {
+pub(crate) fn tools(names: &[&str]) -> Option<()> {
     skipping::have_programs(names).then_some(())
 }
 
 /// Like [`tools`]; also that Linux mounts an image here.
-pub(super) fn tools_and_mounts() -> Option<()> {
+pub(crate) fn tools_and_mounts() -> Option<()> {
     tools(&[
         "mke2fs", "e2fsck", "debugfs", "mount", "umount", "losetup", "dumpe2fs",
     ])?;
@@ -46,13 +46,13 @@ fn run(program: &str, args: &[&str], accepted: &[i32]) -> String {
 }
 
 /// A directory of its own with an image in it.
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     dir: TempDir,
 }
 
 impl Scratch {
     /// A new ext4 image of 24 MiB.
-    pub(super) fn new(mke2fs_args: &[&str]) -> Self {
+    pub(crate) fn new(mke2fs_args: &[&str]) -> Self {
         let scratch = Self {
             dir: tempfile::tempdir().unwrap(),
         };
@@ -69,7 +69,7 @@ impl Scratch {
     }
 
     /// An image with these bytes.
-    pub(super) fn holding(bytes: &[u8]) -> Self {
+    pub(crate) fn holding(bytes: &[u8]) -> Self {
         let scratch = Self {
             dir: tempfile::tempdir().unwrap(),
         };
@@ -77,20 +77,20 @@ impl Scratch {
         scratch
     }
 
-    pub(super) fn image(&self) -> PathBuf {
+    pub(crate) fn image(&self) -> PathBuf {
         self.dir.path().join("image")
     }
 
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         std::fs::read(self.image()).unwrap()
     }
 
-    pub(super) fn mount(&self, options: &str) -> Mount {
+    pub(crate) fn mount(&self, options: &str) -> Mount {
         self.try_mount(options)
             .unwrap_or_else(|| panic!("cannot mount with {options}"))
     }
 
-    pub(super) fn try_mount(&self, options: &str) -> Option<Mount> {
+    pub(crate) fn try_mount(&self, options: &str) -> Option<Mount> {
         let dir = self.dir.path().join("mnt");
         std::fs::create_dir_all(&dir).unwrap();
         let status = Command::new("mount")
@@ -104,7 +104,7 @@ impl Scratch {
 
     /// What Linux makes of the log: the image after a mount for reading, which
     /// recovers it; `None` if it refuses.
-    pub(super) fn recovered_by_linux(&self) -> Option<Vec<u8>> {
+    pub(crate) fn recovered_by_linux(&self) -> Option<Vec<u8>> {
         let image = self.image();
         let device = run("losetup", &["-f", "--show", image.to_str().unwrap()], &[0]);
         let device = Loop(device.trim().into());
@@ -123,7 +123,7 @@ impl Scratch {
     }
 
     /// Runs debugfs commands, one a line.
-    pub(super) fn debugfs(&self, commands: &str) -> String {
+    pub(crate) fn debugfs(&self, commands: &str) -> String {
         let script = self.dir.path().join("commands");
         std::fs::write(&script, commands).unwrap();
         let image = self.image();
@@ -137,7 +137,7 @@ impl Scratch {
     }
 
     /// The device block of each of the log's blocks.
-    pub(super) fn log_blocks(&self) -> Vec<u64> {
+    pub(crate) fn log_blocks(&self) -> Vec<u64> {
         let listed = self.debugfs("blocks <8>\n");
         let blocks: Vec<u64> = listed
             .lines()
@@ -150,12 +150,12 @@ impl Scratch {
     }
 
     /// The head of what dumpe2fs prints.
-    pub(super) fn dumpe2fs(&self) -> String {
+    pub(crate) fn dumpe2fs(&self) -> String {
         run("dumpe2fs", &["-h", self.image().to_str().unwrap()], &[0])
     }
 
     /// Replays the log as e2fsck does, and nothing else.
-    pub(super) fn e2fsck_journal_only(&self) -> String {
+    pub(crate) fn e2fsck_journal_only(&self) -> String {
         let image = self.image();
         let args = ["-y", "-E", "journal_only", image.to_str().unwrap()];
         run("e2fsck", &args, &[0, 1])
@@ -178,27 +178,27 @@ impl Drop for Loop {
 }
 
 /// A mounted image.
-pub(super) struct Mount {
+pub(crate) struct Mount {
     dir: PathBuf,
 }
 
 impl Mount {
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.dir
     }
 
     /// Commits what was done so far.
-    pub(super) fn sync_all(&self) {
+    pub(crate) fn sync_all(&self) {
         run("sync", &["-f", self.dir.to_str().unwrap()], &[0]);
     }
 
     /// Writes a file and returns once it is on the device.
-    pub(super) fn write(&self, name: &str, bytes: &[u8]) {
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) {
         std::fs::write(self.dir.join(name), bytes).unwrap();
         self.fsync(name);
     }
 
-    pub(super) fn fsync(&self, name: &str) {
+    pub(crate) fn fsync(&self, name: &str) {
         File::open(self.dir.join(name)).unwrap().sync_all().unwrap();
     }
 }
@@ -218,17 +218,17 @@ impl Drop for Mount {
 
 /// An image's bytes and where its log lies, according to debugfs.
 #[derive(Clone)]
-pub(super) struct Dirty {
-    pub(super) bytes: Vec<u8>,
-    pub(super) block_bytes: usize,
-    pub(super) log_blocks: Vec<u64>,
+pub(crate) struct Dirty {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) block_bytes: usize,
+    pub(crate) log_blocks: Vec<u64>,
 }
 
 impl Dirty {
     /// `log_blocks` come from [`Scratch::log_blocks`] of the volume while it was
     /// clean: where the log lies never changes, but debugfs does not open every
     /// dirty one.
-    pub(super) fn new(bytes: Vec<u8>, log_blocks: Vec<u64>) -> Self {
+    pub(crate) fn new(bytes: Vec<u8>, log_blocks: Vec<u64>) -> Self {
         let s_log_block_size = bytes[1024 + 0x18];
         Self {
             bytes,
@@ -237,7 +237,7 @@ impl Dirty {
         }
     }
 
-    pub(super) fn with_location<T>(&self, use_it: impl FnOnce(&LogLocation<'_>) -> T) -> T {
+    pub(crate) fn with_location<T>(&self, use_it: impl FnOnce(&LogLocation<'_>) -> T) -> T {
         let device = Bytes::device(self.bytes.clone());
         use_it(&LogLocation {
             device: &device,
@@ -249,12 +249,12 @@ impl Dirty {
         })
     }
 
-    pub(super) fn recover(&self) -> Result<Replay> {
+    pub(crate) fn recover(&self) -> Result<Replay> {
         self.with_location(recover)
     }
 
     /// The image after recovery.
-    pub(super) fn recovered(&self, replay: &Replay) -> Vec<u8> {
+    pub(crate) fn recovered(&self, replay: &Replay) -> Vec<u8> {
         let mut bytes = self.bytes.clone();
         for (target, content) in &replay.blocks {
             let content = match content {
@@ -266,7 +266,7 @@ impl Dirty {
         bytes
     }
 
-    pub(super) fn range(&self, block: u64) -> std::ops::Range<usize> {
+    pub(crate) fn range(&self, block: u64) -> std::ops::Range<usize> {
         let from = block as usize * self.block_bytes;
         from..from + self.block_bytes
     }
@@ -274,7 +274,7 @@ impl Dirty {
     /// Fails unless both images are equal but for what anyone who replays a log
     /// writes besides: the log's superblock, and in the file system's its times,
     /// counters, state and checksum.
-    pub(super) fn assert_equal(&self, what: &str, ours: &[u8], theirs: &[u8]) {
+    pub(crate) fn assert_equal(&self, what: &str, ours: &[u8], theirs: &[u8]) {
         let log_superblock = self.range(self.log_blocks[0]);
         let free_fields = [
             0x0C..0x14,   // s_free_blocks_count_lo, s_free_inodes_count

@@ -144,12 +144,16 @@ impl WritableVolume {
         if self.shared.trouble.is_read_only.load(Ordering::Relaxed) {
             return Err(ErrorKind::ReadOnly.into());
         }
+        let durable = self.writer().transactions.committed();
         let mut result = act();
         let is_full = result
             .as_ref()
             .is_err_and(|error| *error.kind() == ErrorKind::NoSpace);
         if is_full && self.writer().space.waits_for_commit() {
             result = self.writer().commit_pending().and_then(|()| act());
+        } else if is_full && self.writer().transactions.committed() != durable {
+            // A commit has given something back meanwhile.
+            result = act();
         }
         self.background.changed();
         self.noted(result)
