@@ -329,14 +329,14 @@ impl Draw {
     fn new_inode(&self, kind: NewKind) -> NewInode {
         let pick = self.picks[2];
         let permissions = match pick % 4 {
-            0 => pick / 4 & 0o7777,
+            0 => (pick / 4) & 0o7777,
             _ => 0o755,
         };
         let mut new = NewInode::new(kind, permissions);
-        if pick % 3 == 0 {
+        if pick.is_multiple_of(3) {
             (new.uid, new.gid) = (70_000 + u32::from(pick % 7), u32::from(pick % 5));
         }
-        if pick % 11 == 0 {
+        if pick.is_multiple_of(11) {
             let value = Data {
                 seed: pick.into(),
                 len: usize::from(pick % 100),
