@@ -316,7 +316,21 @@ impl WritableVolume {
         Ok(())
     }
 
-    /// Gives up what one [`retain`](Self::retain) or
+    /// The inode `name` leads to, held as by [`retain`](Self::retain) before anybody can
+    /// remove it and its number can mean another.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such name.
+    pub fn retain_child(&self, parent: InodeNumber, name: &[u8]) -> Result<Arc<Inode>> {
+        self.look(parent, |store| {
+            // While the directory is locked the name stays, and so does what it names.
+            let found = namespace::child(store, store.inode(parent)?.as_ref(), name)?;
+            self.shared.retained.add(found.number());
+            Ok(found)
+        })
+    }
+
+    /// Gives up what one [`retain`](Self::retain), [`retain_child`](Self::retain_child) or
     /// [`create_unnamed`](Self::create_unnamed) holds. An inode without a name ends with the
     /// last one.
     ///
