@@ -75,7 +75,7 @@ fn dirty(args: &[&str]) -> Vec<u8> {
 
 fn by_linux(image: &[u8]) -> Vec<String> {
     let scratch = Scratch::holding(image);
-    let mount = scratch.mount("ro");
+    let mount = scratch.mount("rw,noatime");
     tree::of_directory(mount.path())
 }
 
@@ -142,7 +142,11 @@ fn opening_that_is_interrupted() {
         // Within long stretches of writes every few are enough.
         if replay.pending() < 4 || event % 5 == 0 {
             let what = format!("cut before event {event} of {events}, {unflushed:?}");
-            let memory = Arc::new(Memory::new(replay.after_power_cut(unflushed)));
+            let cut = replay.after_power_cut(unflushed);
+            if event % 8 == 0 {
+                assert_eq!(by_linux(&cut), expected, "{what}, Linux");
+            }
+            let memory = Arc::new(Memory::new(cut));
             let device: Arc<dyn BlockDevice> = memory.clone();
             let volume = WritableVolume::open(device, &options());
             let volume = volume.unwrap_or_else(|error| panic!("{what}: {error}"));
