@@ -28,7 +28,8 @@ fn work(mount: &Mount) {
         mount.write(&format!("old-{number}"), &vec![number; 9000]);
     }
     fs::create_dir(path("old-dir")).unwrap();
-    // Fast commits cannot record it: its content is journalled.
+    // Fast commits cannot record links: their content counts as journalled.
+    std::os::unix::fs::symlink("s".repeat(20), path("short-link")).unwrap();
     std::os::unix::fs::symlink("l".repeat(200), path("long-link")).unwrap();
     let holes = File::create(path("holes")).unwrap();
     for number in 0..60 {
@@ -60,7 +61,6 @@ fn work(mount: &Mount) {
     holes.sync_all().unwrap();
     fs::create_dir(path("dir")).unwrap();
     mount.write("dir/inside", b"x");
-    std::os::unix::fs::symlink("s".repeat(20), path("short-link")).unwrap();
     mount.write("last", b"last");
 }
 
