@@ -124,6 +124,10 @@ struct Turn<'t>(&'t Transactions);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The running transaction may be closed still: who waits for the next gets an error.
+            self.0.stop("a commit ended in a panic");
+        }
         *self.0.is_committing.lock() = false;
         self.0.commit_ended.notify_all();
     }

@@ -145,3 +145,19 @@ fn a_change_that_panics() {
     assert!(world.begin(1).is_err() && world.sync().is_err());
     assert_eq!(world.recorder.events(), events);
 }
+
+/// The same of a commit; nobody waits for it for ever.
+#[test]
+fn a_commit_that_panics() {
+    let world = world(LIMITS);
+    let id = create(&world, 2, 2..9);
+    let events = world.recorder.events();
+    let prepare = |_: &mut super::super::Preparation<'_>, _: TransactionId| panic!("half way");
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let transactions = &world.transactions;
+        transactions.commit(&world.cache, id, &prepare, &|_| {})
+    }));
+    assert!(outcome.is_err());
+    assert!(world.begin(1).is_err() && world.sync().is_err());
+    assert_eq!(world.recorder.events(), events);
+}
