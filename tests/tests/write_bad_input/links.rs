@@ -1,7 +1,7 @@
 //! Too many links: 65,000 names of a file, 65,000 subdirectories.
 
 use super::{clean, open, refused};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use fs_core::{InodeNumber, NewInode};
 use rustix::io::Errno;
 use system_tests::mkfs::TOOLS;
@@ -55,7 +55,9 @@ fn subdirectories(kind: &VolumeKind, count: u32, is_limited: bool) -> Result<()>
     let new = NewInode::directory(0o755);
     let directory = volume.create(ROOT, b"many", &new)?.number();
     for number in 0..count {
-        volume.create(directory, format!("{number}").as_bytes(), &new)?;
+        volume
+            .create(directory, format!("{number}").as_bytes(), &new)
+            .with_context(|| format!("subdirectory {number}, {:?}", volume.statfs()))?;
     }
     let links = volume.inode(directory)?.links();
     if is_limited {

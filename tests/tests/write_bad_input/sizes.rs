@@ -19,7 +19,7 @@ fn kernel_max(image: &Image) -> Result<u64> {
     image.write_to(&path)?;
     let mount = KernelMount::new(&path, &scratch.path("mounted"), QUIET_MOUNT)?;
     let file = File::create(mount.path().join("file"))?;
-    let (mut low, mut high) = (0, 1 << 62);
+    let (mut low, mut high) = (0u64, 1u64 << 62);
     while low < high {
         let middle = low + (high - low).div_ceil(2);
         match file.set_len(middle) {

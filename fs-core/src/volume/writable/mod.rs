@@ -21,7 +21,7 @@ use images::BlockDevice;
 use crate::change::Writer;
 use crate::clock::Clock;
 use crate::directory::{self, DirEntry};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::file::{self, SeekTarget, Segment};
 use crate::format::inode::Inode;
 use crate::format::superblock::Superblock;
@@ -167,7 +167,14 @@ impl WritableVolume {
     /// # Errors
     /// `Stale` if it is out of range or not in use, `Corrupt` if damaged.
     pub fn inode(&self, number: InodeNumber) -> Result<Arc<Inode>> {
-        self.look(number, |store| store.inode(number))
+        self.look(number, |store| {
+            let found = store.inode(number)?;
+            // What was removed keeps its type on the device.
+            if found.links() == 0 && !self.shared.retained.is_held(number) {
+                return Err(ErrorKind::Stale.into());
+            }
+            Ok(found)
+        })
     }
 
     /// What `name` names in a directory, if anything.

@@ -183,7 +183,7 @@ impl WritableVolume {
             }
             let _lock = self.shared.locks.exclusive(&[inode, parent]);
             let directory = directory_for_adding(self.store(), parent)?;
-            let target = self.store().inode(inode)?;
+            let target = self.of_users(inode)?;
             if target.file_type() == FileType::Directory {
                 let why = "a directory has only one name";
                 return Err(ErrorKind::NotPermitted(why).into());
@@ -308,10 +308,7 @@ impl WritableVolume {
     /// `Stale` if it is not in use.
     pub fn retain(&self, inode: InodeNumber) -> Result<()> {
         let _lock = self.shared.locks.shared(inode);
-        let found = self.store().inode(inode)?;
-        if found.links() == 0 && !self.shared.retained.is_held(inode) {
-            return Err(ErrorKind::Stale.into());
-        }
+        self.usable(inode)?;
         self.shared.retained.add(inode);
         Ok(())
     }

@@ -213,12 +213,16 @@ fn encoded(
         file_type,
         FileType::Regular | FileType::Directory | FileType::Symlink
     );
-    if has_map && superblock.has_incompat(IncompatFeatures::EXTENTS) {
+    let is_inline = file_type == FileType::Directory && has_inline(change);
+    if is_inline {
+        flags |= InodeFlags::INLINE_DATA;
+    } else if has_map && superblock.has_incompat(IncompatFeatures::EXTENTS) {
         flags |= InodeFlags::EXTENTS;
     }
     let block_area = match device_area(&new.kind)? {
         Some(area) => area,
-        None if has_map => mapping::empty_map(superblock, flags),
+        None if has_map && !is_inline => mapping::empty_map(superblock, flags),
+        // Also where the content will lie in it.
         None => [0; 60],
     };
     let inherits_group = parent.mode() & SET_GROUP_ID != 0;

@@ -108,7 +108,10 @@ impl Shared {
                     let _ = self.writer.sync();
                 }
             }
-            ErrorsPolicy::Stop => self.writer.transactions.stop(error),
+            ErrorsPolicy::Stop => {
+                self.writer.transactions.stop(error);
+                self.record_stop(error);
+            }
         }
     }
 
@@ -117,12 +120,17 @@ impl Shared {
         let Err(error) = self.writer.transactions.check_alive() else {
             return;
         };
+        self.record_stop(&error);
+    }
+
+    /// `error` is what writing has stopped for.
+    fn record_stop(&self, error: &Error) {
         if self.trouble.stop_is_recorded.swap(true, Ordering::Relaxed) {
             return;
         }
-        tracing::error!("{error}");
+        tracing::error!("writing has stopped: {error}");
         self.writer.transactions.record_stop();
-        if let Err(failed) = mark_on_device(&self.writer, &error) {
+        if let Err(failed) = mark_on_device(&self.writer, error) {
             tracing::error!("the failure could not be noted in the superblock: {failed}");
         }
     }
