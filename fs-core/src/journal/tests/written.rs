@@ -20,7 +20,7 @@ const COUNT: u64 = 100;
 /// Every third block begins with the log's magic number, one of them holds only that.
 fn content(number: u64) -> Box<[u8]> {
     let fill = u8::try_from(number % 250 + 1).unwrap();
-    let mut bytes = vec![if number % 9 == 0 { 0 } else { fill }; BLOCK_BYTES];
+    let mut bytes = vec![if number.is_multiple_of(9) { 0 } else { fill }; BLOCK_BYTES];
     if number.is_multiple_of(3) {
         bytes[..4].copy_from_slice(&JBD2_MAGIC_BYTES);
     }
