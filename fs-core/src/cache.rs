@@ -21,7 +21,7 @@ use images::BlockDevice;
 use lru::LruCache;
 
 use crate::error::{Error, Result};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, MutexGuard};
 use crate::types::{FsBlock, InodeNumber};
 
 /// Threads rarely meet in one of this many tables.
@@ -297,40 +297,55 @@ impl BlockCache {
         check: impl Fn(&[u8]) -> Result<()>,
         edit: impl FnOnce(&mut [u8]) -> T,
     ) -> Result<Edited<T>> {
-        drop(self.get(number, role, &check)?);
-        let mut shard = self.shard(number).lock();
-        let was_pinned = shard.pinned.contains_key(&number);
-        let pinned = match shard.pinned.remove(&number) {
-            Some(pinned) => pinned,
-            None => {
-                // Rarely read once more: only if it was dropped between `get` and here.
-                let block = self.get_locked(&mut shard, number, role, &check)?;
-                shard.clean.pop(&number);
-                Pinned {
-                    block,
-                    is_running: false,
-                }
-            }
+        let (mut shard, was_pinned) = self.pin(number, role, check)?;
+        let Some(pinned) = shard.pinned.get_mut(&number) else {
+            return Err(Error::corrupt(
+                "cache",
+                Some(number),
+                "a pinned block",
+                "none",
+            ));
         };
         let before = keep.then(|| Before {
             block: Some(Arc::clone(&pinned.block)),
             was_pinned,
         });
-        let mut block = pinned.block;
-        let output = edit(&mut Arc::make_mut(&mut block).bytes);
-        block.verified_as.store(role.tag(), Ordering::Relaxed);
-        shard.pinned.insert(
-            number,
-            Pinned {
-                block,
-                is_running: true,
-            },
-        );
+        let block = Arc::make_mut(&mut pinned.block);
+        let output = edit(&mut block.bytes);
+        *block.verified_as.get_mut() = role.tag();
         Ok(Edited {
             output,
-            is_first_change: !pinned.is_running,
+            is_first_change: !std::mem::replace(&mut pinned.is_running, true),
             before,
         })
+    }
+
+    /// The shard of a block that `check` accepts in this role, pinned there; whether it was
+    /// before.
+    fn pin(
+        &self,
+        number: FsBlock,
+        role: Role,
+        check: impl Fn(&[u8]) -> Result<()>,
+    ) -> Result<(MutexGuard<'_, Shard>, bool)> {
+        let shard = self.shard(number).lock();
+        if let Some(pinned) = shard.pinned.get(&number)
+            && pinned.block.verified_as.load(Ordering::Relaxed) == role.tag()
+        {
+            return Ok((shard, true));
+        }
+        drop(shard);
+        drop(self.get(number, role, &check)?);
+        let mut shard = self.shard(number).lock();
+        let was_pinned = shard.pinned.contains_key(&number);
+        if !was_pinned {
+            // Rarely read once more: only if it was dropped between `get` and here.
+            let block = self.get_locked(&mut shard, number, role, &check)?;
+            shard.clean.pop(&number);
+            let is_running = false;
+            shard.pinned.insert(number, Pinned { block, is_running });
+        }
+        Ok((shard, was_pinned))
     }
 
     /// Gives a block new content, whatever it held, and pins it. True if it joins those

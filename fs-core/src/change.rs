@@ -18,6 +18,7 @@ use crate::store::Store;
 use crate::transaction::{Handle, Joined, Preparation, TransactionId, Transactions};
 use crate::types::{FsBlock, InodeNumber, Timestamp};
 use crate::xattr::Sharing;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -167,6 +168,19 @@ impl<'v> Change<'v> {
         edit: impl FnOnce(&mut [u8]) -> Result<T>,
     ) -> Result<T> {
         self.handle.modify(number, role, check, edit)
+    }
+
+    /// The same where nothing but these pieces of the block change; see
+    /// [`Handle::modify_pieces`].
+    pub(crate) fn modify_pieces<T>(
+        &mut self,
+        number: FsBlock,
+        role: Role,
+        pieces: &[Range<usize>],
+        check: impl Fn(&[u8]) -> Result<()>,
+        edit: impl FnOnce(&mut [u8]) -> Result<T>,
+    ) -> Result<T> {
+        self.handle.modify_pieces(number, role, pieces, check, edit)
     }
 
     /// Gives a newly allocated metadata block its content.

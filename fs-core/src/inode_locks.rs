@@ -20,7 +20,7 @@ pub(crate) struct InodeLocks {
 /// Locks of several inodes, held for changing them.
 #[derive(Debug)]
 pub(crate) struct Exclusive<'v> {
-    _guards: Vec<RwLockWriteGuard<'v, ()>>,
+    guards: Vec<(usize, RwLockWriteGuard<'v, ()>)>,
 }
 
 impl InodeLocks {
@@ -47,9 +47,25 @@ impl InodeLocks {
         wanted.dedup();
         let guards = wanted
             .into_iter()
-            .filter_map(|stripe| self.stripes.get(stripe));
+            .filter_map(|stripe| Some((stripe, self.stripes.get(stripe)?.write())));
         Exclusive {
-            _guards: guards.map(RwLock::write).collect(),
+            guards: guards.collect(),
+        }
+    }
+
+    /// Takes the lock of one more inode, unless that means to wait: who holds some may not
+    /// wait for another out of turn. False if it is not taken.
+    pub(crate) fn extend<'v>(&'v self, held: &mut Exclusive<'v>, inode: InodeNumber) -> bool {
+        let stripe = Self::stripe(inode);
+        if held.guards.iter().any(|(other, _)| *other == stripe) {
+            return true;
+        }
+        match self.stripes.get(stripe).and_then(RwLock::try_write) {
+            Some(guard) => {
+                held.guards.push((stripe, guard));
+                true
+            }
+            None => false,
         }
     }
 }

@@ -118,7 +118,9 @@ pub(crate) fn remove(
         return inline_edit::remove(change, directory, name);
     }
     let (block, found) = find(store, &inode, name)?;
-    leaf::edit(change, &inode, block, |area| records::remove(area, &found))?;
+    leaf::edit(change, &inode, block, found.range(), |area| {
+        records::remove(area, &found)
+    })?;
     Ok(found.inode)
 }
 
@@ -147,7 +149,7 @@ pub(crate) fn replace(
         return hash_edit::replace_parent(change, &inode, target, record.file_type);
     }
     let (block, found) = find(store, &inode, name)?;
-    leaf::edit(change, &inode, block, |area| {
+    leaf::edit(change, &inode, block, found.range(), |area| {
         records::retarget(area, found.at, record.inode, record.file_type)
     })?;
     Ok(found.inode)

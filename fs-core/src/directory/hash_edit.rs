@@ -28,7 +28,7 @@ pub(super) fn add(change: &mut Change<'_>, number: InodeNumber, record: &Record<
     }
     if let Some(at) = scan.room {
         drop(bytes);
-        leaf::edit(change, &directory, block, |area| {
+        leaf::edit(change, &directory, block, record.room_from(at), |area| {
             records::insert(area, at, record)
         })
     } else if records::used_bytes(area) + record.bytes() <= area.len() {

@@ -1,28 +1,35 @@
 //! Changing one block of records: the records and the checksum behind them.
 
+use std::ops::Range;
+
 use crate::change::Change;
 use crate::directory::blocks;
 use crate::error::Result;
-use crate::format::directory_block::{records_area_mut, set_checksum};
+use crate::format::directory_block::{TAIL_BYTES, records_area_mut, set_checksum};
 use crate::format::directory_records::{Record, pack};
 use crate::format::inode::Inode;
 use crate::store::Store;
 use crate::types::FileBlock;
 
-/// Changes the records of a block that is no index block. `edit` returns `None` if the
-/// records are not what the caller has seen.
+/// Changes the records of a block that is no index block, nothing of them outside
+/// `touched`. `edit` returns `None` if the records are not what the caller has seen.
 pub(super) fn edit<T>(
     change: &mut Change<'_>,
     directory: &Inode,
     block: FileBlock,
+    touched: Range<usize>,
     edit: impl FnOnce(&mut [u8]) -> Option<T>,
 ) -> Result<T> {
     let store = change.store();
     let place = blocks::place(store, directory, block)?;
     let seed = store.seed_for(directory);
-    change.modify(
+    let block_bytes = store.superblock.block_bytes as usize;
+    let tail = block_bytes - TAIL_BYTES..block_bytes;
+    let touched = touched.start..touched.end.min(tail.start);
+    change.modify_pieces(
         place,
         blocks::role(directory, block),
+        &[touched, tail],
         |bytes| blocks::check(store, directory, block, place, bytes),
         |bytes| {
             let output = edit(records_area_mut(bytes, seed.is_some()))

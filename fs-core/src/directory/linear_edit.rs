@@ -24,7 +24,7 @@ pub(super) fn add(change: &mut Change<'_>, number: InodeNumber, record: &Record<
         room = room.or(scan.room.map(|at| (block, at)));
     }
     if let Some((block, at)) = room {
-        leaf::edit(change, &directory, block, |area| {
+        leaf::edit(change, &directory, block, record.room_from(at), |area| {
             records::insert(area, at, record)
         })?;
     } else if count == 1 && can_be_hashed(store) {

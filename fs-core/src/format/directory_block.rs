@@ -31,7 +31,7 @@ struct RawTail {
 }
 
 pub(super) const HEAD_BYTES: usize = 8;
-const TAIL_BYTES: usize = 12;
+pub(crate) const TAIL_BYTES: usize = 12;
 const TAIL_FILE_TYPE: u8 = 0xDE;
 /// The shortest record: a head and a name of up to 4 bytes.
 pub(super) const RECORD_BYTES_MIN: usize = 12;

@@ -10,6 +10,8 @@
 //! its name, and a removed record becomes space of the one before it. Only the first record
 //! of an area can be empty for long: it names inode 0.
 
+use std::ops::Range;
+
 use super::directory_block::{
     DirectoryBlock, HEAD_BYTES, RECORD_BYTES_MIN, encoded_record_len, record_len,
 };
@@ -29,6 +31,11 @@ impl Record<'_> {
     pub(crate) fn bytes(&self) -> usize {
         DirectoryBlock::record_bytes(self.name.len())
     }
+
+    /// What [`insert`] changes at most if it puts this behind the record at `at`.
+    pub(crate) fn room_from(&self, at: usize) -> Range<usize> {
+        at..at + DirectoryBlock::record_bytes(usize::from(u8::MAX)) + self.bytes()
+    }
 }
 
 /// Where a name stands.
@@ -37,7 +44,16 @@ pub(crate) struct Found {
     pub(crate) at: usize,
     /// Where the record before it starts.
     pub(crate) previous: Option<usize>,
+    /// Where the next record starts.
+    pub(crate) end: usize,
     pub(crate) inode: InodeNumber,
+}
+
+impl Found {
+    /// What [`remove`] and [`retarget`] change at most.
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.previous.unwrap_or(self.at)..self.end
+    }
 }
 
 /// What one pass over an area found.
@@ -110,6 +126,7 @@ pub(crate) fn scan(area: &[u8], name: &[u8]) -> Scan {
             let found = Some(Found {
                 at,
                 previous,
+                end: at + head.len,
                 inode,
             });
             return Scan { found, room };
@@ -353,7 +370,7 @@ mod tests {
             let _ = insert(&mut area, at, &record);
             let _ = retarget(&mut area, at, InodeNumber(3), 1);
             let any = found.found.unwrap_or(Found {
-                at, previous: Some(at / 2), inode: InodeNumber(1),
+                at, previous: Some(at / 2), end: at + 40, inode: InodeNumber(1),
             });
             let _ = remove(&mut area, &any);
             let _ = records(&area).count();

@@ -327,7 +327,13 @@ pub(crate) fn set_checksum(superblock: &Superblock, number: InodeNumber, bytes: 
     };
     let seed = seed_of(superblock, number, raw.i_generation.get());
     let has_high = extra_isize(bytes) >= CHECKSUM_HI_END;
-    let [b0, b1, b2, b3] = computed_checksum(seed, bytes, has_high).to_le_bytes();
+    // Its own fields count as zero, so they are zeroed: one pass.
+    for (is_there, at) in [(true, CHECKSUM_LO_OFFSET), (has_high, CHECKSUM_HI_OFFSET)] {
+        if is_there && let Some(field) = bytes.get_mut(at..at + 2) {
+            field.fill(0);
+        }
+    }
+    let [b0, b1, b2, b3] = crc32c_raw(seed, bytes).to_le_bytes();
     if let Some(low) = bytes.get_mut(CHECKSUM_LO_OFFSET..CHECKSUM_LO_OFFSET + 2) {
         low.copy_from_slice(&[b0, b1]);
     }

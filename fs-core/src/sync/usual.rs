@@ -3,4 +3,4 @@
 pub(crate) use std::sync::OnceLock;
 pub(crate) use std::sync::atomic::AtomicU64;
 
-pub(crate) use parking_lot::{Condvar, Mutex};
+pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};

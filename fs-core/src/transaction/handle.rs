@@ -1,6 +1,7 @@
 //! One operation's part of a transaction.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use foldhash::fast::RandomState;
 
@@ -12,6 +13,7 @@ use crate::types::FsBlock;
 /// How one change is taken back.
 enum Undo<'v> {
     Block(FsBlock, Before),
+    Pieces(FsBlock, Role, Vec<(usize, Box<[u8]>)>),
     Unrevoke(FsBlock),
     Call(Box<dyn FnOnce() + 'v>),
 }
@@ -87,6 +89,32 @@ impl<'v> Handle<'v> {
         edited.output
     }
 
+    /// [`modify`](Self::modify) where `edit` changes nothing but these pieces: only they are
+    /// kept, so that the block need not be copied.
+    ///
+    /// # Errors
+    /// Those of [`modify`](Self::modify).
+    pub(crate) fn modify_pieces<T>(
+        &mut self,
+        number: FsBlock,
+        role: Role,
+        pieces: &[Range<usize>],
+        check: impl Fn(&[u8]) -> Result<()>,
+        edit: impl FnOnce(&mut [u8]) -> Result<T>,
+    ) -> Result<T> {
+        let edited = self.cache.edit(number, role, false, check, |bytes| {
+            let before = pieces.iter().filter_map(|piece| {
+                let bytes = bytes.get(piece.clone())?;
+                Some((piece.start, bytes.into()))
+            });
+            (before.collect(), edit(bytes))
+        })?;
+        self.note(number, edited.is_first_change);
+        let (before, output) = edited.output;
+        self.undo.push(Undo::Pieces(number, role, before));
+        output
+    }
+
     /// Changes a block that other operations may change at the same time (inode tables,
     /// shared attribute blocks): it is not restored as a whole. Whoever calls registers
     /// with [`on_rollback`](Self::on_rollback) how the change is taken back; if `edit`
@@ -159,6 +187,27 @@ impl<'v> Handle<'v> {
         self.id
     }
 
+    fn restore_pieces(&mut self, number: FsBlock, role: Role, pieces: &[(usize, Box<[u8]>)]) {
+        // The block is pinned, so nothing is read.
+        let restored = self.cache.edit(
+            number,
+            role,
+            false,
+            |_| Ok(()),
+            |bytes| {
+                for (start, before) in pieces {
+                    if let Some(place) = bytes.get_mut(*start..start + before.len()) {
+                        place.copy_from_slice(before);
+                    }
+                }
+            },
+        );
+        match restored {
+            Ok(edited) => self.note(number, edited.is_first_change),
+            Err(error) => tracing::error!("block {number} could not be restored: {error}"),
+        }
+    }
+
     fn roll_back(&mut self) {
         while let Some(undo) = self.undo.pop() {
             match undo {
@@ -167,6 +216,7 @@ impl<'v> Handle<'v> {
                         self.first_changed.push(number);
                     }
                 }
+                Undo::Pieces(number, role, pieces) => self.restore_pieces(number, role, &pieces),
                 Undo::Unrevoke(number) => {
                     if let Some(at) = self.revoked.iter().rposition(|&other| other == number) {
                         self.revoked.swap_remove(at);

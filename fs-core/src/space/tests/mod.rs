@@ -14,7 +14,7 @@ use std::process::Command;
 
 use crate::change::{Change, Writer};
 use crate::clock::Clock;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::testing::Fixture;
 use crate::testing::open_writer;
 use crate::types::{FileType, FsBlock, InodeNumber};

@@ -25,16 +25,12 @@ const CREDITS_TO_END_AT_ONCE: usize = 24;
 impl WritableVolume {
     /// Counts one name less; ends the inode at once if that was the last and it is small.
     pub(super) fn drop_name(&self, change: &mut Change<'_>, target: &Inode) -> Result<Removal> {
-        let (number, now) = (target.number(), change.now);
         let links = u16::try_from(target.links().saturating_sub(1)).unwrap_or(u16::MAX);
-        change.edit_inode(number, |edit| {
-            edit.set_links(links)?;
-            edit.set_changed(now)
-        })?;
-        if links > 0 {
-            return Ok(Removal::Nothing);
+        if links == 0 {
+            return self.drop_last(change, target);
         }
-        self.drop_last(change, target)
+        set_links(change, target.number(), links)?;
+        Ok(Removal::Nothing)
     }
 
     /// The same for an empty directory, whose own "." counts as a name.
@@ -43,17 +39,13 @@ impl WritableVolume {
         change: &mut Change<'_>,
         target: &Inode,
     ) -> Result<Removal> {
-        let now = change.now;
-        change.edit_inode(target.number(), |edit| {
-            edit.set_links(0)?;
-            edit.set_changed(now)
-        })?;
         self.drop_last(change, target)
     }
 
     fn drop_last(&self, change: &mut Change<'_>, target: &Inode) -> Result<Removal> {
         let number = target.number();
         if self.shared.retained.is_held(number) {
+            set_links(change, number, 0)?;
             change.add_orphan(number)?;
             return Ok(Removal::Nothing);
         }
@@ -64,6 +56,7 @@ impl WritableVolume {
             self.writer().space.end_reservation(number);
             return Ok(Removal::Nothing);
         }
+        set_links(change, number, 0)?;
         change.add_orphan(number)?;
         Ok(Removal::Orphan)
     }
@@ -78,6 +71,15 @@ impl WritableVolume {
             }
         }
     }
+}
+
+fn set_links(change: &mut Change<'_>, number: InodeNumber, links: u16) -> Result<()> {
+    let now = change.now;
+    change.edit_inode(number, |edit| {
+        edit.set_links(links)?;
+        edit.set_changed(now)
+    })?;
+    Ok(())
 }
 
 /// Whether all of an inode's content goes in one step: its blocks lie in few groups.
@@ -123,11 +125,14 @@ fn end(change: &mut Change<'_>, number: InodeNumber) -> Result<Progress> {
         }
     }
     xattr::remove_all(change, number)?;
+    let now = change.now;
     let deleted_at = u32::try_from(change.now.seconds & 0xFFFF_FFFF)
         .unwrap_or(1)
         .max(1);
     change.edit_inode(number, |edit| {
         edit.set_size(0)?;
+        edit.set_links(0)?;
+        edit.set_changed(now)?;
         edit.set_deleted_at(deleted_at)
     })?;
     change.free_inode(number, inode.file_type() == FileType::Directory)?;

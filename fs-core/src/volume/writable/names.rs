@@ -118,22 +118,31 @@ impl WritableVolume {
             new.check(self.store().superblock.block_bytes)?;
             let _lock = self.shared.locks.exclusive(&[parent]);
             let directory = directory_for_adding(self.store(), parent)?;
-            if directory::lookup(self.store(), &directory, name)?.is_some() {
-                return Err(ErrorKind::Exists.into());
-            }
-            let mut change = self.begin_new(new)?;
-            let is_directory = new.kind.file_type() == FileType::Directory;
-            let links = if is_directory { 2 } else { 1 };
-            let inode = new_inode::bring_up(&mut change, &directory, new, links)?;
-            directory::add(&mut change, parent, name, inode.number(), inode.file_type())?;
-            let links = match is_directory {
-                true => Some(new_inode::links_with_one_more(&change, &directory)?),
-                false => None,
-            };
-            touch_directory(&mut change, parent, links)?;
-            change.finish();
-            Ok(inode)
+            // Adding the name finds out whether it is there. If something else failed
+            // before, that it is there matters more.
+            self.make(&directory, name, new).or_else(|error| {
+                match directory::lookup(self.store(), &directory, name) {
+                    Ok(Some(_)) => Err(ErrorKind::Exists.into()),
+                    _ => Err(error),
+                }
+            })
         })
+    }
+
+    fn make(&self, directory: &Inode, name: &[u8], new: &NewInode) -> Result<Arc<Inode>> {
+        let parent = directory.number();
+        let mut change = self.begin_new(new)?;
+        let is_directory = new.kind.file_type() == FileType::Directory;
+        let links = if is_directory { 2 } else { 1 };
+        let inode = new_inode::bring_up(&mut change, directory, new, links)?;
+        directory::add(&mut change, parent, name, inode.number(), inode.file_type())?;
+        let links = match is_directory {
+            true => Some(new_inode::links_with_one_more(&change, directory)?),
+            false => None,
+        };
+        touch_directory(&mut change, parent, links)?;
+        change.finish();
+        Ok(inode)
     }
 
     /// Makes a new inode without a name, which ends when it is [released](Self::release)
@@ -279,20 +288,21 @@ impl WritableVolume {
 
     /// Locks a directory and what a name in it leads to.
     pub(super) fn find(&self, parent: InodeNumber, name: &[u8]) -> Result<Found<'_>> {
+        let mut wanted = vec![parent];
         loop {
-            // Which inode to lock is known only after a look; if the name leads elsewhere
-            // once both are locked, somebody was faster.
-            let expected = self.child(parent, name)?.number();
-            let lock = self.shared.locks.exclusive(&[parent, expected]);
+            let mut lock = self.shared.locks.exclusive(&wanted);
             let directory = self.store().inode(parent)?;
-            let target = namespace::child(self.store(), &directory, name)?;
-            if target.number() == expected {
+            let number = namespace::child(self.store(), &directory, name)?.number();
+            // Which inode to lock is known only after this look. If somebody has it, all are
+            // given up and taken in turn; then the name may lead elsewhere.
+            if self.shared.locks.extend(&mut lock, number) {
                 return Ok(Found {
                     directory,
-                    target,
+                    target: self.store().inode(number)?,
                     lock,
                 });
             }
+            wanted = vec![parent, number];
         }
     }
 

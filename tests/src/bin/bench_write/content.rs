@@ -1,13 +1,14 @@
 //! Content: long writes, durable writes, files that grow side by side.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use system_tests::measure::Unit;
 use system_tests::scratch::Scratch;
 use system_tests::tool;
 
-use crate::engine::{self, OpenFile, Who};
+use crate::engine::{self, Directory, FileSystem, OpenFile, Who};
 use crate::report::{Report, Target};
 use crate::{Plan, timed};
 
@@ -20,6 +21,7 @@ const FRAGMENTS: &str = "pieces of a file on average, 100 grown in turn";
 const MIB: u64 = 1 << 20;
 const BLOCK_BYTES: u64 = 4096;
 const FSYNCS: u64 = 1000;
+const SLICES: u64 = 10;
 const THREADS: u64 = 8;
 
 pub(crate) fn sequential(plan: &Plan, scratch: &Scratch, report: &mut Report) -> Result<()> {
@@ -50,7 +52,8 @@ pub(crate) fn sequential(plan: &Plan, scratch: &Scratch, report: &mut Report) ->
 }
 
 /// Everything lies in blocks that the directory's file system has written before: what is
-/// measured is flushing, not how that one finds room.
+/// measured is flushing, not how that one finds room. All take turns, a tenth of the work
+/// at a time: how fast a disk flushes changes from second to second.
 pub(crate) fn fsync(plan: &Plan, scratch: &Scratch, report: &mut Report) -> Result<()> {
     let rate = Unit::OperationsPerSecond;
     let targets = [
@@ -61,36 +64,86 @@ pub(crate) fn fsync(plan: &Plan, scratch: &Scratch, report: &mut Report) -> Resu
     report.row(FSYNC_OVER, rate, &[]);
     report.row(FSYNC_EIGHT, rate, &[Target::TimesRow(3.0, FSYNC)]);
     for _ in 0..plan.rounds {
-        for who in plan.of(&[Who::Extmap, Who::Kernel, Who::Plain]) {
-            let image = solid_image(scratch)?;
-            let volume = engine::open(who, &image, scratch)?;
-            let dir = volume.make_dir("dir")?;
-            let files: Vec<Box<dyn OpenFile>> = (0..=THREADS)
-                .map(|number| open_for_fsync(who, &*dir, number))
-                .collect::<Result<_>>()?;
-            volume.sync()?;
-            rustix::fs::sync();
-            let one = files.last().context("no file")?;
-            report.push(FSYNC, who, rate_of(FSYNCS, || writes(&**one, FSYNCS))?);
-            report.push(FSYNC_OVER, who, rate_of(FSYNCS, || writes(&**one, FSYNCS))?);
-            let eight = files.get(..THREADS as usize).context("no files")?;
-            let count = FSYNCS * 2;
-            let together = rate_of(count, || at_once(eight, count / THREADS))?;
-            report.push(FSYNC_EIGHT, who, together);
-            drop(files);
-            for number in 0..=THREADS {
-                dir.unlink(&number.to_string())?;
+        let mut writers: Vec<Writer> = plan
+            .of(&[Who::Extmap, Who::Kernel, Who::Plain])
+            .map(|who| Writer::begin(who, scratch))
+            .collect::<Result<_>>()?;
+        rustix::fs::sync();
+        for slice in 0..SLICES {
+            for writer in &mut writers {
+                writer.work(slice)?;
             }
-            drop(dir);
-            volume.close()?;
-            tool::run("e2fsck", &["-fn".as_ref(), image.as_os_str()])?;
+        }
+        for writer in writers {
+            let rate = |count: u64, time: Duration| count as f64 / time.as_secs_f64();
+            let [append, over, eight] = writer.times;
+            report.push(FSYNC, writer.who, rate(FSYNCS, append));
+            report.push(FSYNC_OVER, writer.who, rate(FSYNCS, over));
+            report.push(FSYNC_EIGHT, writer.who, rate(FSYNCS, eight));
+            writer.end()?;
         }
     }
     Ok(())
 }
 
+/// One who takes part.
+struct Writer {
+    who: Who,
+    image: PathBuf,
+    volume: Box<dyn FileSystem>,
+    dir: Box<dyn Directory>,
+    one: Box<dyn OpenFile>,
+    eight: Vec<Box<dyn OpenFile>>,
+    /// Of appending, overwriting, and of eight threads.
+    times: [Duration; 3],
+}
+
+impl Writer {
+    fn begin(who: Who, scratch: &Scratch) -> Result<Self> {
+        let image = solid_image(scratch, &format!("{who:?}"))?;
+        let volume = engine::open(who, &image, scratch)?;
+        let dir = volume.make_dir("dir")?;
+        let open = |number: u64| open_for_fsync(who, &*dir, number);
+        let (one, eight) = (open(0)?, (1..=THREADS).map(open).collect::<Result<_>>()?);
+        volume.sync()?;
+        Ok(Self {
+            who,
+            image,
+            volume,
+            dir,
+            one,
+            eight,
+            times: Default::default(),
+        })
+    }
+
+    fn work(&mut self, slice: u64) -> Result<()> {
+        let count = FSYNCS / SLICES;
+        let [append, over, eight] = &mut self.times;
+        *append += timed(|| writes(&*self.one, slice * count, count))?.0;
+        *over += timed(|| writes(&*self.one, slice * count, count))?.0;
+        let each = count.div_ceil(THREADS);
+        let time = timed(|| at_once(&self.eight, slice * each, each))?.0;
+        // The number of threads need not divide the work.
+        *eight += time.mul_f64(count as f64 / (each * THREADS) as f64);
+        Ok(())
+    }
+
+    fn end(self) -> Result<()> {
+        drop((self.one, self.eight));
+        for number in 0..=THREADS {
+            self.dir.unlink(&number.to_string())?;
+        }
+        drop(self.dir);
+        self.volume.close()?;
+        tool::run("e2fsck", &["-fn".as_ref(), self.image.as_os_str()])?;
+        std::fs::remove_file(&self.image)?;
+        Ok(())
+    }
+}
+
 /// The plain file has its blocks already, as the image has.
-fn open_for_fsync(who: Who, dir: &dyn engine::Directory, number: u64) -> Result<Box<dyn OpenFile>> {
+fn open_for_fsync(who: Who, dir: &dyn Directory, number: u64) -> Result<Box<dyn OpenFile>> {
     let file = dir.open_new(&number.to_string())?;
     if who == Who::Plain {
         file.write_at(&vec![1; (FSYNCS * BLOCK_BYTES) as usize], 0)?;
@@ -99,24 +152,19 @@ fn open_for_fsync(who: Who, dir: &dyn engine::Directory, number: u64) -> Result<
     Ok(file)
 }
 
-fn rate_of(count: u64, act: impl FnOnce() -> Result<()>) -> Result<f64> {
-    let (time, _) = timed(act)?;
-    Ok(count as f64 / time.as_secs_f64())
-}
-
-fn writes(file: &dyn OpenFile, count: u64) -> Result<()> {
+fn writes(file: &dyn OpenFile, from: u64, count: u64) -> Result<()> {
     let block = [0x33; BLOCK_BYTES as usize];
-    (0..count).try_for_each(|at| {
+    (from..from + count).try_for_each(|at| {
         file.write_at(&block, at * BLOCK_BYTES)?;
         file.sync()
     })
 }
 
-fn at_once(files: &[Box<dyn OpenFile>], count: u64) -> Result<()> {
+fn at_once(files: &[Box<dyn OpenFile>], from: u64, count: u64) -> Result<()> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = files
             .iter()
-            .map(|file| scope.spawn(|| writes(&**file, count)))
+            .map(|file| scope.spawn(move || writes(&**file, from, count)))
             .collect();
         threads.into_iter().try_for_each(|thread| {
             thread
@@ -127,8 +175,8 @@ fn at_once(files: &[Box<dyn OpenFile>], count: u64) -> Result<()> {
 }
 
 /// An image whose every block has been written.
-fn solid_image(scratch: &Scratch) -> Result<PathBuf> {
-    let path = scratch.path("solid");
+fn solid_image(scratch: &Scratch, name: &str) -> Result<PathBuf> {
+    let path = scratch.path(name);
     let len_mib = 256;
     let mut file = std::fs::File::create(&path)?;
     for _ in 0..len_mib {
