@@ -156,7 +156,8 @@ impl Explorer<'_> {
                         })?;
                 }
             }
-            if !walk.step() {
+            let has_enough = self.counts.states.load(Ordering::Relaxed) >= self.plan.states_max;
+            if !walk.step() || is_outer && has_enough {
                 return Ok(());
             }
             events += 1;

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hasher;
+use std::io::Write;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,6 +37,9 @@ pub struct Recovered {
 #[derive(Debug)]
 pub struct Judge {
     directory: tempfile::TempDir,
+    /// Found once: a program that is looked for in a PATH of its own costs a fork(2) of all
+    /// that is known here, and thousands of them are started.
+    e2fsck: PathBuf,
     repairs: Repairs,
     /// Bytes of the log, which nobody looks at after recovery.
     log: Vec<Range<usize>>,
@@ -54,6 +58,17 @@ fn fast_directory() -> PathBuf {
     }
 }
 
+fn find_e2fsck() -> Result<PathBuf> {
+    let path = crate::tool::path();
+    let places = path
+        .split(':')
+        .map(|place| PathBuf::from(place).join("e2fsck"));
+    places
+        .into_iter()
+        .find(|place| place.is_file())
+        .context("e2fsck not found")
+}
+
 impl Judge {
     /// A judge for images like this one.
     ///
@@ -65,6 +80,7 @@ impl Judge {
             .tempdir_in(fast_directory())?;
         Ok(Self {
             directory,
+            e2fsck: find_e2fsck()?,
             repairs,
             log: log_bytes(image)?,
             known: HashMap::new(),
@@ -74,6 +90,17 @@ impl Judge {
 
     fn path(&self) -> PathBuf {
         self.directory.path().join("image")
+    }
+
+    /// Puts an image where e2fsck looks, over the one before: all are equally long.
+    fn put(&self, image: &[u8]) -> Result<()> {
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.path())?;
+        file.write_all(image)?;
+        Ok(())
     }
 
     /// Recovers an image in all ways.
@@ -121,7 +148,7 @@ impl Judge {
 
     fn recovered_by_e2fsck(&mut self, image: &[u8]) -> Result<Arc<Tree>> {
         let path = self.path();
-        std::fs::write(&path, image)?;
+        self.put(image)?;
         let said = self.e2fsck("-fy")?;
         if self.repairs == Repairs::RecoveryOnly {
             check_recovery_only(&said)?;
@@ -139,7 +166,7 @@ impl Judge {
         if let Some(known) = self.known.get(&hash) {
             return Ok(Arc::clone(known));
         }
-        std::fs::write(self.path(), &image)?;
+        self.put(&image)?;
         let said = self.e2fsck("-fn")?;
         if said.code != 0 {
             bail!("e2fsck -fn: exit code {}: {}", said.code, said.text);
@@ -162,10 +189,9 @@ impl Judge {
 
     fn e2fsck(&mut self, how: &str) -> Result<Said> {
         self.checks += 1;
-        let output = std::process::Command::new("e2fsck")
+        let output = std::process::Command::new(&self.e2fsck)
             .arg(how)
             .arg(self.path())
-            .env("PATH", crate::tool::path())
             .env("LC_ALL", "C")
             // The time it notes, so that equal images stay equal.
             .env("E2FSCK_TIME", RECOVERY_SECONDS.to_string())
