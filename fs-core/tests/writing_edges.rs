@@ -1,0 +1,226 @@
+//! Changing volumes where something is not as it should be: damaged on purpose, or looked
+//! at while somebody else changes it.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Tests only.
+
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use fs_core::{
+    Allocation, ErrorKind, ExtentState, FileBlock, GroupNumber, InodeNumber, NewInode, OpenOptions,
+    RenameMode, Volume, WritableVolume, WriteContext, WriteOptions,
+};
+use images::{BlockDevice, Memory, Result};
+
+const ROOT: InodeNumber = InodeNumber::ROOT;
+
+/// An image mke2fs makes with these options and, after it, debugfs with these commands.
+fn image(
+    options: &[&str],
+    size: &str,
+    fill: impl FnOnce(&std::path::Path),
+    debugfs: &[&str],
+) -> Option<Vec<u8>> {
+    if !skipping::have_programs(&["mke2fs", "e2fsck", "debugfs"]) {
+        return None;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (path, tree) = (
+        directory.path().join("image"),
+        directory.path().join("tree"),
+    );
+    std::fs::create_dir(&tree).unwrap();
+    fill(&tree);
+    let made = Command::new("mke2fs")
+        .args(["-q", "-F"])
+        .args(options)
+        .arg("-d")
+        .arg(&tree)
+        .arg(&path)
+        .arg(size)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "mke2fs {options:?}: {made:?}");
+    for command in debugfs {
+        let done = Command::new("debugfs")
+            .args(["-w", "-R", command])
+            .arg(&path)
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "debugfs {command}: {done:?}");
+    }
+    Some(std::fs::read(&path).unwrap())
+}
+
+/// What e2fsck says of an image, and makes of it.
+struct Checked {
+    is_clean: bool,
+    said: String,
+    image: Vec<u8>,
+}
+
+fn e2fsck(how: &str, image: &[u8]) -> Checked {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("image");
+    std::fs::write(&path, image).unwrap();
+    let done = Command::new("e2fsck").arg(how).arg(&path).output().unwrap();
+    Checked {
+        is_clean: done.status.success(),
+        said: String::from_utf8_lossy(&done.stdout).into_owned(),
+        image: std::fs::read(&path).unwrap(),
+    }
+}
+
+fn options() -> WriteOptions {
+    WriteOptions {
+        commit_interval_ms: 0,
+        ..WriteOptions::default()
+    }
+}
+
+fn open(device: &Arc<Memory>) -> WritableVolume {
+    let device: Arc<dyn BlockDevice> = device.clone();
+    WritableVolume::open(device, &options()).unwrap()
+}
+
+fn read_only(image: Vec<u8>) -> Volume {
+    Volume::open(Arc::new(Memory::read_only(image)), &OpenOptions::default()).unwrap()
+}
+
+type Hook = Box<dyn FnOnce() + Send>;
+
+/// A device that calls back, once, before it reads at an offset, and forgets
+/// writes once it was told to.
+struct Hooked {
+    inner: Arc<Memory>,
+    on_read: Mutex<Option<(u64, Hook)>>,
+    writes_left: Mutex<Option<u64>>,
+}
+
+impl std::fmt::Debug for Hooked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hooked")
+    }
+}
+
+impl Hooked {
+    fn new(image: Vec<u8>) -> Arc<Self> {
+        Arc::new(Self {
+            inner: Arc::new(Memory::new(image)),
+            on_read: Mutex::new(None),
+            writes_left: Mutex::new(None),
+        })
+    }
+}
+
+impl BlockDevice for Hooked {
+    fn size_bytes(&self) -> u64 {
+        self.inner.size_bytes()
+    }
+    fn is_read_only(&self) -> bool {
+        false
+    }
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
+        let hook = {
+            let mut on_read = self.on_read.lock().unwrap();
+            match &*on_read {
+                Some((at, _)) if *at == offset => on_read.take(),
+                _ => None,
+            }
+        };
+        if let Some((_, hook)) = hook {
+            hook();
+        }
+        self.inner.read_at(buf, offset)
+    }
+    fn write_at(&self, buf: &[u8], offset: u64) -> Result<()> {
+        if let Some(left) = &mut *self.writes_left.lock().unwrap() {
+            if *left == 0 {
+                return Ok(());
+            }
+            *left -= 1;
+        }
+        self.inner.write_at(buf, offset)
+    }
+    fn write_zeroes(&self, offset: u64, len: u64) -> Result<()> {
+        self.inner.write_zeroes(offset, len)
+    }
+    fn discard(&self, offset: u64, len: u64) -> Result<()> {
+        self.inner.discard(offset, len)
+    }
+    fn flush(&self) -> Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// A volume without a free block, and in it a file of many full leaves of extents, whose
+/// first extent is a long one, and another file; its image and the numbers of the two.
+fn full_volume() -> Option<(Vec<u8>, InodeNumber, InodeNumber)> {
+    let small = [
+        "-t",
+        "ext4",
+        "-b",
+        "1024",
+        "-m",
+        "0",
+        "-J",
+        "size=1",
+        "-O",
+        "^resize_inode",
+    ];
+    let memory = Arc::new(Memory::new(image(&small, "24M", |_| {}, &[])?));
+    let volume = open(&memory);
+    let new = |name: &[u8]| {
+        let made = volume.create(ROOT, name, &NewInode::file(0o644)).unwrap();
+        made.number()
+    };
+    let file = new(b"file");
+    volume.write(file, &[1; 16 << 10], 0).unwrap();
+    for number in 0..9000 {
+        volume
+            .write(file, &[2; 1024], (17 + 2 * number) << 10)
+            .unwrap();
+    }
+    let other = new(b"other");
+    volume.write(other, &[3; 8 << 10], 0).unwrap();
+    let rest = new(b"rest");
+    let mut offset = 0;
+    while let Ok(written) = volume.write(rest, &[4; 1 << 16], offset) {
+        offset += written as u64;
+    }
+    assert_eq!(volume.statfs().blocks_free, 0);
+    volume.close().unwrap();
+    Some((memory.snapshot(), file, other))
+}
+
+#[test]
+fn an_insertion_for_which_there_is_no_space_leaves_the_file_as_it_was() {
+    let Some((image, file, other)) = full_volume() else {
+        return;
+    };
+    let memory = Arc::new(Memory::new(image));
+    let volume = open(&memory);
+    let content = |volume: &WritableVolume| {
+        let size = volume.inode(file).unwrap().size_bytes();
+        let mut content = vec![0; size as usize];
+        volume.read(file, &mut content, 0).unwrap();
+        content
+    };
+    let before = content(&volume);
+    // The first extent has to be split, in a leaf that is full, and more leaves follow than
+    // one change can move.
+    let insert = || {
+        let how = Allocation::InsertRange;
+        volume.allocate(file, how, 8 << 10, 8 << 10, WriteContext::default())
+    };
+    assert_eq!(*insert().unwrap_err().kind(), ErrorKind::NoSpace);
+    assert!(content(&volume) == before, "the file has changed");
+    volume.truncate(other, 0).unwrap();
+    insert().unwrap();
+    let mut expected = before;
+    expected.splice(8 << 10..8 << 10, [0; 8 << 10]);
+    assert!(content(&volume) == expected);
+    volume.close().unwrap();
+    let checked = e2fsck("-fn", &memory.snapshot());
+    assert!(checked.is_clean, "{}", checked.said);
+}
