@@ -153,6 +153,52 @@ impl BlockDevice for Hooked {
     }
 }
 
+#[test]
+fn a_bitmap_read_while_it_is_changed_is_not_taken_for_damaged() {
+    let plain = [
+        "-t",
+        "ext4",
+        "-b",
+        "1024",
+        "-O",
+        "^metadata_csum,^uninit_bg",
+    ];
+    let Some(image) = image(&plain, "32M", |_| {}, &[]) else {
+        return;
+    };
+    let group = GroupNumber(2);
+    let bitmap = read_only(image.clone()).group(group).unwrap().block_bitmap;
+    let device = Hooked::new(image);
+    let as_device: Arc<dyn BlockDevice> = device.clone();
+    let volume = Arc::new(WritableVolume::open(as_device, &options()).unwrap());
+    let file = volume
+        .create(ROOT, b"file", &NewInode::file(0o644))
+        .unwrap()
+        .number();
+    let writing = Arc::clone(&volume);
+    let write = move || {
+        let worker = std::thread::spawn(move || {
+            for number in 0..22 {
+                writing
+                    .write(file, &vec![7; 1 << 20], number << 20)
+                    .unwrap();
+            }
+            writing.sync().unwrap();
+        });
+        worker.join().unwrap();
+    };
+    *device.on_read.lock().unwrap() = Some((bitmap.0 * 1024, Box::new(write)));
+    volume.free_block_runs(group).unwrap();
+    assert!(
+        device.on_read.lock().unwrap().is_none(),
+        "the bitmap was not read"
+    );
+    Arc::try_unwrap(volume).unwrap().close().unwrap();
+    let raw = device.inner.snapshot();
+    let state = u16::from_le_bytes([raw[1024 + 58], raw[1024 + 59]]);
+    assert_eq!(state & 2, 0, "errors are noted");
+}
+
 /// A volume without a free block, and in it a file of many full leaves of extents, whose
 /// first extent is a long one, and another file; its image and the numbers of the two.
 fn full_volume() -> Option<(Vec<u8>, InodeNumber, InodeNumber)> {
