@@ -154,6 +154,40 @@ impl BlockDevice for Hooked {
 }
 
 #[test]
+fn closing_keeps_what_was_changed_though_an_unnamed_inode_cannot_be_ended() {
+    let fill = |tree: &std::path::Path| {
+        let sparse = std::fs::File::create(tree.join("sparse")).unwrap();
+        for number in 0..60 {
+            std::os::unix::fs::FileExt::write_all_at(&sparse, &[1; 1024], number * 4096).unwrap();
+        }
+    };
+    let Some(mut image) = image(&["-t", "ext4", "-b", "1024"], "16M", fill, &[]) else {
+        return;
+    };
+    let mut damaged = 0;
+    for block in image.chunks_exact_mut(1024) {
+        if block.starts_with(&[0x0A, 0xF3]) && block[4..6] == [84, 0] {
+            block[20] ^= 0xFF;
+            damaged += 1;
+        }
+    }
+    assert!(damaged > 0, "no extent node found");
+    let memory = Arc::new(Memory::new(image));
+    let volume = open(&memory);
+    let sparse = volume.resolve(b"/sparse", false).unwrap().number();
+    volume.retain(sparse).unwrap();
+    volume
+        .create(ROOT, b"kept", &NewInode::file(0o644))
+        .unwrap();
+    volume.unlink(ROOT, b"sparse").unwrap();
+    assert!(volume.close().unwrap_err().is_corruption());
+    let volume = read_only(memory.snapshot());
+    assert!(!volume.recovery_report().journal_was_dirty);
+    volume.resolve(b"/kept", false).unwrap();
+    assert!(volume.resolve(b"/sparse", false).is_err());
+}
+
+#[test]
 fn a_bitmap_read_while_it_is_changed_is_not_taken_for_damaged() {
     let plain = [
         "-t",

@@ -86,17 +86,20 @@ impl WritableVolume {
         self.is_closed = true;
         self.background.stop();
         let shared = &self.shared;
+        // One that cannot be ended stays an orphan; what else was changed is kept all the same.
+        let mut outcome = Ok(());
         for inode in shared.retained.all() {
             let found = shared.writer.store.inode(inode);
             if found.is_ok_and(|found| found.links() == 0) {
-                delete::delete(&shared.writer, inode)?;
+                let ended = shared.noted(delete::delete(&shared.writer, inode));
+                outcome = outcome.and(ended);
             }
         }
         shared.noted(end_use(&shared.writer))?;
-        match self.mmp.take() {
-            Some(mmp) => mmp.release(),
-            None => Ok(()),
+        if let Some(mmp) = self.mmp.take() {
+            mmp.release()?;
         }
+        outcome
     }
 }
 
