@@ -187,6 +187,83 @@ fn closing_keeps_what_was_changed_though_an_unnamed_inode_cannot_be_ended() {
     assert!(volume.resolve(b"/sparse", false).is_err());
 }
 
+/// The journal's blocks, first and behind the last.
+fn journal_runs(volume: &Volume) -> Vec<(u64, u64)> {
+    let journal = volume.inode(InodeNumber::JOURNAL).unwrap();
+    let blocks = journal.size_bytes() / u64::from(volume.superblock().block_bytes);
+    let (mut runs, mut at) = (Vec::new(), 0);
+    while at < blocks {
+        let run = volume.map(&journal, FileBlock(at)).unwrap();
+        let ExtentState::Written(start) = run.state else {
+            panic!("{run:?}");
+        };
+        runs.push((start.0, start.0 + run.len_blocks.min(blocks - at)));
+        at = run.end().0;
+    }
+    runs
+}
+
+#[test]
+fn blocks_of_the_journal_are_never_given_to_files() {
+    let plain = [
+        "-t",
+        "ext4",
+        "-b",
+        "1024",
+        "-O",
+        "^metadata_csum,^uninit_bg,^resize_inode",
+    ];
+    let Some(mut image) = image(&plain, "8M", |_| {}, &[]) else {
+        return;
+    };
+    let volume = read_only(image.clone());
+    let runs = journal_runs(&volume);
+    let group = volume.group(GroupNumber(0)).unwrap();
+    let descriptor_bytes = usize::from(volume.superblock().descriptor_bytes);
+    assert_eq!(volume.group_count(), 1, "{descriptor_bytes}");
+    // The bitmap calls the journal free, and all counts agree.
+    let mut freed = 0u32;
+    for &(start, end) in &runs {
+        for block in start..end {
+            let bit = (block - 1) as usize;
+            let at = group.block_bitmap.0 as usize * 1024 + bit / 8;
+            image[at] &= !(1 << (bit % 8));
+            freed += 1;
+        }
+    }
+    for at in [2 * 1024 + 12, 1024 + 12] {
+        let old = u16::from_le_bytes([image[at], image[at + 1]]);
+        let new = old + u16::try_from(freed).unwrap();
+        image[at..at + 2].copy_from_slice(&new.to_le_bytes());
+    }
+    let memory = Arc::new(Memory::new(image));
+    let volume = open(&memory);
+    let file = volume
+        .create(ROOT, b"file", &NewInode::file(0o644))
+        .unwrap()
+        .number();
+    let reserve = WriteContext {
+        may_use_reserve: true,
+        ..WriteContext::default()
+    };
+    let mut offset = 0;
+    while let Ok(written) = volume.write_as(file, &[7; 65536], offset, reserve) {
+        offset += written as u64;
+    }
+    let mut at = 0;
+    while at < offset / 1024 {
+        let run = volume.map(file, FileBlock(at)).unwrap();
+        if let ExtentState::Written(start) = run.state {
+            for &(first, end) in &runs {
+                let overlaps = start.0 < end && first < start.0 + run.len_blocks;
+                assert!(!overlaps, "{run:?} lies in the journal, {first} to {end}");
+            }
+        }
+        at = run.end().0;
+    }
+    volume.close().unwrap();
+}
+
 #[test]
 fn a_bitmap_read_while_it_is_changed_is_not_taken_for_damaged() {
     let plain = [
