@@ -187,6 +187,43 @@ fn closing_keeps_what_was_changed_though_an_unnamed_inode_cannot_be_ended() {
     assert!(volume.resolve(b"/sparse", false).is_err());
 }
 
+#[test]
+fn no_name_leads_to_an_inode_of_the_file_system_itself() {
+    let options_of = ["-t", "ext4", "-b", "1024", "-O", "orphan_file"];
+    let names = ["ln <8> /journal", "ln <7> /resize", "ln <12> /orphans"];
+    let Some(image) = image(&options_of, "16M", |_| {}, &names) else {
+        return;
+    };
+    let memory = Arc::new(Memory::new(image));
+    let volume = open(&memory);
+    let orphans = InodeNumber(volume.superblock().orphan_file_inode);
+    assert_eq!(orphans, InodeNumber(12));
+    for number in [InodeNumber(7), InodeNumber(8), orphans] {
+        let refused = volume.truncate(number, 0).unwrap_err();
+        assert!(
+            matches!(refused.kind(), ErrorKind::NotPermitted(_)),
+            "{refused}"
+        );
+        let refused = volume.link(number, ROOT, b"new").unwrap_err();
+        assert!(
+            matches!(refused.kind(), ErrorKind::NotPermitted(_)),
+            "{refused}"
+        );
+    }
+    volume
+        .create(ROOT, b"file", &NewInode::file(0o644))
+        .unwrap();
+    for name in [&b"journal"[..], b"resize", b"orphans"] {
+        let refused = volume.unlink(ROOT, name).unwrap_err();
+        assert!(refused.is_corruption(), "{refused}");
+        let replaced = volume.rename(ROOT, b"file", ROOT, name, RenameMode::Replace);
+        assert!(replaced.unwrap_err().is_corruption());
+        let moved = volume.rename(ROOT, name, ROOT, b"moved", RenameMode::Replace);
+        assert!(moved.unwrap_err().is_corruption());
+    }
+    volume.close().unwrap();
+}
+
 /// The journal's blocks, first and behind the last.
 fn journal_runs(volume: &Volume) -> Vec<(u64, u64)> {
     let journal = volume.inode(InodeNumber::JOURNAL).unwrap();

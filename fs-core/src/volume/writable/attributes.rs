@@ -198,14 +198,23 @@ impl WritableVolume {
         Ok(output)
     }
 
-    /// The inode, if it has a name or is held.
-    pub(super) fn usable(&self, inode: InodeNumber) -> Result<Arc<Inode>> {
-        let superblock = &self.store().superblock;
-        if inode != InodeNumber::ROOT && inode.0 < superblock.first_inode {
-            let what = "the inodes of the file system itself cannot be changed";
+    /// The inode, if it is not one of the file system itself, nor an attribute's value.
+    pub(super) fn ordinary(&self, inode: InodeNumber) -> Result<Arc<Inode>> {
+        let store = self.store();
+        let what = "the inodes of the file system itself cannot be changed";
+        if store.superblock.is_own_inode(inode) {
             return Err(ErrorKind::NotPermitted(what).into());
         }
-        let found = self.store().inode(inode)?;
+        let found = store.inode(inode)?;
+        if found.flags().contains(InodeFlags::EA_INODE) {
+            return Err(ErrorKind::NotPermitted(what).into());
+        }
+        Ok(found)
+    }
+
+    /// The inode, if it has a name or is held.
+    pub(super) fn usable(&self, inode: InodeNumber) -> Result<Arc<Inode>> {
+        let found = self.ordinary(inode)?;
         if found.links() == 0 && !self.shared.retained.is_held(inode) {
             return Err(Error::from(ErrorKind::Stale));
         }

@@ -7,7 +7,7 @@ use super::delete::Removal;
 use super::new_inode::{self, LINKS_MAX, NewInode};
 use crate::change::Change;
 use crate::directory::{self, NAME_BYTES_MAX};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::inode::Inode;
 use crate::format::inode_flags::InodeFlags;
 use crate::inode_locks::Exclusive;
@@ -70,6 +70,21 @@ pub(super) fn check_names_mutable(inode: &Inode) -> Result<()> {
         return Err(ErrorKind::NotPermitted(why).into());
     }
     Ok(())
+}
+
+/// Fails if a name leads to an inode that can have none: then the directory is damaged, and
+/// removing the name would give back what the file system itself uses.
+pub(super) fn check_can_have_names(store: &Store, inode: &Inode) -> Result<()> {
+    let is_value = inode.flags().contains(InodeFlags::EA_INODE);
+    if !is_value && !store.superblock.is_own_inode(inode.number()) {
+        return Ok(());
+    }
+    Err(Error::corrupt(
+        "directory",
+        None,
+        "names of files and directories",
+        format_args!("one of inode {}, the file system's own", inode.number()),
+    ))
 }
 
 /// Sets a directory's times after its names have changed, and its link count.
@@ -183,7 +198,7 @@ impl WritableVolume {
             }
             let _lock = self.shared.locks.exclusive(&[inode, parent]);
             let directory = directory_for_adding(self.store(), parent)?;
-            let target = self.store().inode(inode)?;
+            let target = self.ordinary(inode)?;
             if target.file_type() == FileType::Directory {
                 let why = "a directory has only one name";
                 return Err(ErrorKind::NotPermitted(why).into());
@@ -287,6 +302,7 @@ impl WritableVolume {
             let directory = self.store().inode(parent)?;
             let target = namespace::child(self.store(), &directory, name)?;
             if target.number() == expected {
+                check_can_have_names(self.store(), &target)?;
                 return Ok(Found {
                     directory,
                     target,
@@ -308,7 +324,7 @@ impl WritableVolume {
     /// `Stale` if it is not in use.
     pub fn retain(&self, inode: InodeNumber) -> Result<()> {
         let _lock = self.shared.locks.shared(inode);
-        let found = self.store().inode(inode)?;
+        let found = self.ordinary(inode)?;
         if found.links() == 0 && !self.shared.retained.is_held(inode) {
             return Err(ErrorKind::Stale.into());
         }

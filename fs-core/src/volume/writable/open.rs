@@ -13,7 +13,7 @@ use super::trouble::{STATE_ERRORS, Trouble};
 use super::upkeep::Background;
 use super::{ErrorsPolicy, Shared, WritableVolume, WriteOptions, delete, retained};
 use crate::change::Writer;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::file;
 use crate::format::features::CompatFeatures;
 use crate::format::superblock::RawSuperblock;
@@ -190,6 +190,10 @@ fn finish_orphans(writer: &Writer) {
 }
 
 fn finish_orphan(writer: &Writer, number: crate::InodeNumber) -> Result<()> {
+    if number == crate::InodeNumber::ROOT || writer.store.superblock.is_own_inode(number) {
+        let expected = "inodes of files and directories";
+        return Err(Error::corrupt("orphans", None, expected, number));
+    }
     let inode = match writer.store.inode(number) {
         Ok(inode) => inode,
         Err(error) if matches!(error.kind(), ErrorKind::Stale) => return forget(writer, number),
