@@ -302,6 +302,47 @@ fn blocks_of_the_journal_are_never_given_to_files() {
 }
 
 #[test]
+fn content_is_not_written_over_the_format_though_a_map_says_so() {
+    let plain = [
+        "-t",
+        "ext3",
+        "-b",
+        "1024",
+        "-O",
+        "^metadata_csum,^uninit_bg",
+    ];
+    let fill = |tree: &std::path::Path| std::fs::write(tree.join("file"), [1; 3000]).unwrap();
+    let Some(healthy) = image(&plain, "16M", fill, &[]) else {
+        return;
+    };
+    let volume = read_only(healthy);
+    let group = volume.group(GroupNumber(0)).unwrap();
+    let log = journal_runs(&volume)[0].0;
+    let own = [group.inode_table.0 + 1, group.block_bitmap.0, 1, log];
+    for block in own {
+        let point = format!("sif /file block[1] {block}");
+        let image = image(&plain, "16M", fill, &[&point]).unwrap();
+        let memory = Arc::new(Memory::new(image));
+        let volume = open(&memory);
+        let file = volume.resolve(b"/file", false).unwrap();
+        assert_eq!(file.size_bytes(), 3000);
+        let before = memory.snapshot();
+        let refused = volume.write(file.number(), &[9; 1024], 1024).unwrap_err();
+        assert!(refused.is_corruption(), "{refused}");
+        assert!(volume.truncate(file.number(), 1500).is_err());
+        let place = block as usize * 1024..(block as usize + 1) * 1024;
+        if block != 1 && block != log {
+            assert_eq!(
+                memory.snapshot()[place.clone()],
+                before[place],
+                "block {block}"
+            );
+        }
+        volume.close().unwrap();
+    }
+}
+
+#[test]
 fn a_bitmap_read_while_it_is_changed_is_not_taken_for_damaged() {
     let plain = [
         "-t",
