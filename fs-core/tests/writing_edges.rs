@@ -459,3 +459,48 @@ fn an_insertion_for_which_there_is_no_space_leaves_the_file_as_it_was() {
     let checked = e2fsck("-fn", &memory.snapshot());
     assert!(checked.is_clean, "{}", checked.said);
 }
+
+#[test]
+#[ignore = "without a journal a leaf is cut before its other half is on the device"]
+fn synced_names_survive_a_split_that_a_crash_interrupts_without_a_journal() {
+    let plain = ["-t", "ext4", "-b", "1024", "-O", "^has_journal"];
+    let Some(image) = image(&plain, "16M", |_| {}, &[]) else {
+        return;
+    };
+    let memory = Arc::new(Memory::new(image));
+    let volume = open(&memory);
+    let name = |number: u32| format!("{number:0>120}").into_bytes();
+    for number in 0..40 {
+        volume
+            .create(ROOT, &name(number), &NewInode::file(0o644))
+            .unwrap();
+    }
+    volume.close().unwrap();
+    let image = memory.snapshot();
+    let mut bad = Vec::new();
+    for cut in 0..40 {
+        let device = Hooked::new(image.clone());
+        let as_device: Arc<dyn BlockDevice> = device.clone();
+        let volume = WritableVolume::open(as_device, &options()).unwrap();
+        for number in 40..48 {
+            volume
+                .create(ROOT, &name(number), &NewInode::file(0o644))
+                .unwrap();
+        }
+        *device.writes_left.lock().unwrap() = Some(cut);
+        volume.sync().unwrap();
+        let checked = e2fsck("-fy", &device.inner.snapshot());
+        let found = read_only(checked.image);
+        let lost: Vec<u32> = (0..40)
+            .filter(|&number| {
+                let path = [b"/".to_vec(), name(number)].concat();
+                found.resolve(&path, false).is_err()
+            })
+            .collect();
+        if !lost.is_empty() {
+            bad.push((cut, lost, checked.said));
+        }
+        drop(volume);
+    }
+    assert!(bad.is_empty(), "{bad:#?}");
+}
