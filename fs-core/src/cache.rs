@@ -14,7 +14,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use foldhash::fast::RandomState;
 use images::BlockDevice;
@@ -110,6 +110,8 @@ impl Role {
 pub(crate) struct Block {
     bytes: Box<[u8]>,
     verified_as: AtomicU64,
+    /// Nothing on the device points to it yet.
+    is_fresh: AtomicBool,
 }
 
 impl Block {
@@ -121,6 +123,17 @@ impl Block {
     /// What the block was last used as.
     pub(crate) fn kind(&self) -> Option<RoleKind> {
         RoleKind::from_code((self.verified_as.load(Ordering::Relaxed) >> 56) as u8)
+    }
+
+    /// Depth in a tree, of what it was last used as.
+    pub(crate) fn level(&self) -> u8 {
+        (self.verified_as.load(Ordering::Relaxed) >> 32 & 0xFF) as u8
+    }
+
+    /// True if it was given its first content and has not been written since: nothing on
+    /// the device points to it.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.is_fresh.load(Ordering::Relaxed)
     }
 
     /// The block, once `check` has accepted it in this role.
@@ -142,6 +155,7 @@ impl Clone for Block {
         Self {
             bytes: self.bytes.clone(),
             verified_as: AtomicU64::new(self.verified_as.load(Ordering::Relaxed)),
+            is_fresh: AtomicBool::new(self.is_fresh()),
         }
     }
 }
@@ -354,6 +368,7 @@ impl BlockCache {
         let block = Arc::new(Block {
             bytes,
             verified_as: AtomicU64::new(role.tag()),
+            is_fresh: AtomicBool::new(true),
         });
         let mut shard = self.shard(number).lock();
         let clean = shard.clean.pop(&number);
@@ -423,6 +438,7 @@ impl BlockCache {
     /// Says that this content lies in its place on the device: unless the block has been
     /// changed again it need not be pinned.
     pub(crate) fn settle(&self, number: FsBlock, written: &Arc<Block>) {
+        written.is_fresh.store(false, Ordering::Relaxed);
         let mut shard = self.shard(number).lock();
         let is_newest = shard
             .pinned
@@ -456,6 +472,7 @@ impl BlockCache {
         Ok(Arc::new(Block {
             bytes,
             verified_as: AtomicU64::new(role.tag()),
+            is_fresh: AtomicBool::new(false),
         }))
     }
 }

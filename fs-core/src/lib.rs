@@ -5,6 +5,10 @@
 //! is replayed in memory. All that is read is checked; what contradicts the
 //! format is an [`Error`] that names the structure, the block, what was
 //! expected and what was found.
+//!
+//! [`WritableVolume::open`] gives access to change it all, journalled: opening replays the
+//! journal onto the device, and every change is a transaction. There is an example at
+//! [`WritableVolume`].
 #![forbid(unsafe_code)]
 
 mod cache;

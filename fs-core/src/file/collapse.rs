@@ -100,6 +100,9 @@ pub(super) fn insert(file: &FileEdit<'_>, inode: &Inode, offset: u64, len: u64) 
         let progress = file.change(file.long_credits(&inode), |change| {
             if is_first {
                 file.stamp(change, Some(size + len))?;
+                // What needs space comes first: with blocks moved already nothing could be
+                // taken back.
+                mapping::split(change, file.number, from)?;
             }
             mapping::shift_up(change, file.number, from..end, by_blocks)
         })?;

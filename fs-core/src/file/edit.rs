@@ -135,7 +135,17 @@ impl<'w> FileEdit<'w> {
                 mapping::FILE_BLOCKS_MAX.saturating_sub(block.0).max(1),
             ));
         }
-        mapping::map_some(self.store(), inode, block)
+        let run = mapping::map_some(self.store(), inode, block)?;
+        if let ExtentState::Written(start) | ExtentState::Unwritten(start) = run.state {
+            let blocks = BlockRun {
+                start,
+                len_blocks: run.len_blocks,
+            };
+            self.writer.space.check_content(blocks).map_err(|error| {
+                error.context(format_args!("block map of inode {}", self.number))
+            })?;
+        }
+        Ok(run)
     }
 
     /// Makes one change; once more if space was short and a commit may help.

@@ -128,6 +128,12 @@ impl LogWriter {
         })
     }
 
+    /// The runs of the volume's blocks that the log lies in.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (FsBlock, u64)> {
+        let pieces = self.pieces.iter();
+        pieces.map(|piece| (piece.place, u64::from(piece.len)))
+    }
+
     /// Blocks of transactions the log can hold.
     pub(crate) fn capacity_blocks(&self) -> u32 {
         self.ring.len_blocks().saturating_sub(SPARE_BLOCKS)

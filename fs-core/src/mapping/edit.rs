@@ -282,6 +282,19 @@ pub(crate) fn shift_down(
     Ok(progress)
 }
 
+/// Makes two of the extent across the start of a block, if there is one: what is to move can
+/// do so then without a node more.
+///
+/// # Errors
+/// `NoSpace`, `NotSupported` for indirect maps.
+pub(crate) fn split(change: &mut Change<'_>, inode: InodeNumber, at: FileBlock) -> Result<()> {
+    let inode = open_mapped(change, inode)?;
+    require_extents(&inode)?;
+    let mut tree = ExtentTree::open(change, inode)?;
+    extent_shift::split(&mut tree, at)?;
+    tree.close()
+}
+
 /// Moves what lies in a range, to the end of the file the first time, up by `by_blocks`; an
 /// extent across its start is split. It goes from the end: after `Until(b)` what lay in
 /// `range.start..b` is left, call again with that. (The start alone would not do: what has

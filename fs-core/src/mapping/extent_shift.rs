@@ -64,6 +64,24 @@ fn down_in_leaf(leaf: &mut LeafLevel, start: u64, by_blocks: u64) -> Result<bool
     Ok(true)
 }
 
+/// Makes two of the extent across `at`, if there is one; see [`split`](super::edit::split).
+pub(super) fn split(tree: &mut ExtentTree<'_, '_>, at: FileBlock) -> Result<()> {
+    let mut path = tree.descend(at)?;
+    let index = path.leaf.first_ending_after(at.0);
+    let entry = path.leaf.entries.get(index);
+    let Some(entry) = entry.filter(|entry| entry.first() < at.0) else {
+        return Ok(());
+    };
+    let run = mapped(&entry.typed());
+    let mut halves = Vec::with_capacity(2);
+    for half in [clipped(&run, 0, at.0), clipped(&run, at.0, FILE_BLOCKS_MAX)] {
+        // Each by itself: joined they would be one again.
+        halves.extend(joined(half.as_slice())?);
+    }
+    path.leaf.replace(index..index + 1, halves);
+    tree.store(path)
+}
+
 /// Moves what lies in a range up; see [`shift_up`](super::edit::shift_up).
 pub(super) fn up(
     tree: &mut ExtentTree<'_, '_>,

@@ -21,6 +21,7 @@ mod tests;
 
 pub(crate) use edit::{
     FRESH_CREDITS, Progress, convert, credits, empty_map, insert, remove, shift_down, shift_up,
+    split,
 };
 pub(crate) use swap::swap;
 

@@ -134,14 +134,7 @@ impl Space {
         run: BlockRun,
     ) -> Result<()> {
         let parts = self.geometry.parts(run)?;
-        if self.fixed.overlap(run.start, run.len_blocks) {
-            return Err(Error::corrupt(
-                "run of blocks to be freed",
-                Some(run.start),
-                "none of the file system's own",
-                format_args!("{} blocks with such", run.len_blocks),
-            ));
-        }
+        self.check_content(run)?;
         for part in parts {
             let place = |error: Error| {
                 let start = self.geometry.block(part.group, part.run.start);
@@ -151,6 +144,20 @@ impl Space {
                 .map_err(place)?;
         }
         Ok(())
+    }
+
+    /// # Errors
+    /// `Corrupt` if any of these blocks is one of the format's own, which no file can have.
+    pub(crate) fn check_content(&self, run: BlockRun) -> Result<()> {
+        if !self.fixed.overlap(run.start, run.len_blocks) {
+            return Ok(());
+        }
+        Err(Error::corrupt(
+            "run of a file's blocks",
+            Some(run.start),
+            "none of the file system's own",
+            format_args!("{} blocks with such", run.len_blocks),
+        ))
     }
 
     fn free_part<'v>(

@@ -41,33 +41,32 @@ impl Space {
         number: u32,
     ) -> Result<()> {
         let group = self.group(number)?;
-        let counts = {
-            let mut locked = group.lock();
-            let block_bytes = self.geometry.block_bytes as usize;
-            let mut counts = counts_of(group, &locked.state, self.uses_uninit);
-            let state = &mut *locked.state;
-            state.is_dirty = false;
-            if let Slot::Loaded(blocks) = &mut state.blocks
-                && std::mem::take(&mut blocks.is_dirty)
-            {
-                let bits = store.superblock.clusters_per_group;
-                let checksum = bitmap::checksum(&store.superblock, &blocks.used, bits);
-                counts.block_bitmap_checksum = Some(checksum);
-                let role = Role::of_volume(RoleKind::BlockBitmap);
-                let bytes = padded(&blocks.used, block_bytes);
-                preparation.replace(state.block_bitmap, role, bytes);
-            }
-            if let Slot::Loaded(inodes) = &mut state.inodes
-                && std::mem::take(&mut inodes.is_dirty)
-            {
-                let checksum = bitmap::checksum(&store.superblock, &inodes.used, inodes.len);
-                counts.inode_bitmap_checksum = Some(checksum);
-                let role = Role::of_volume(RoleKind::InodeBitmap);
-                let bytes = padded(&inodes.used, block_bytes);
-                preparation.replace(state.inode_bitmap, role, bytes);
-            }
-            counts
-        };
+        // Held until the descriptor agrees with the bitmaps again: whoever loads a group
+        // looks at both.
+        let mut locked = group.lock();
+        let block_bytes = self.geometry.block_bytes as usize;
+        let mut counts = counts_of(group, &locked.state, self.uses_uninit);
+        let state = &mut *locked.state;
+        state.is_dirty = false;
+        if let Slot::Loaded(blocks) = &mut state.blocks
+            && std::mem::take(&mut blocks.is_dirty)
+        {
+            let bits = store.superblock.clusters_per_group;
+            let checksum = bitmap::checksum(&store.superblock, &blocks.used, bits);
+            counts.block_bitmap_checksum = Some(checksum);
+            let role = Role::of_volume(RoleKind::BlockBitmap);
+            let bytes = padded(&blocks.used, block_bytes);
+            preparation.replace(state.block_bitmap, role, bytes);
+        }
+        if let Slot::Loaded(inodes) = &mut state.inodes
+            && std::mem::take(&mut inodes.is_dirty)
+        {
+            let checksum = bitmap::checksum(&store.superblock, &inodes.used, inodes.len);
+            counts.inode_bitmap_checksum = Some(checksum);
+            let role = Role::of_volume(RoleKind::InodeBitmap);
+            let bytes = padded(&inodes.used, block_bytes);
+            preparation.replace(state.inode_bitmap, role, bytes);
+        }
         let number = GroupNumber(number);
         let (block, offset) = store.descriptor_place(number)?;
         let end = offset + usize::from(store.superblock.descriptor_bytes);

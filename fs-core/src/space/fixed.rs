@@ -1,5 +1,5 @@
 //! Blocks that belong to the format itself: superblocks, descriptors, room for more of
-//! these, bitmaps and inode tables. No file can own one.
+//! these, bitmaps and inode tables, the log. No file can own one.
 
 use crate::format::features::IncompatFeatures;
 use crate::format::group_descriptor::GroupDescriptor;

@@ -44,12 +44,14 @@ impl Space {
         if locked.state.blocks.is_unloaded() {
             drop(locked);
             self.unload_some();
-            // Brings the block into the cache, so that nothing is read under the lock.
-            if let Err(error) = self.read_blocks(store, number) {
+            // Brings the block into the cache, so that nothing is read under the lock. What is
+            // found counts only under it: a commit may be changing bitmap and descriptor now.
+            let _ = self.read_blocks(store, number);
+            locked = group.lock();
+            if let Err(error) = self.load_blocks(store, number, &mut locked) {
+                drop(locked);
                 return Err(self.note_damaged_blocks(number, error));
             }
-            locked = group.lock();
-            self.load_blocks(store, number, &mut locked)?;
         }
         locked.state.was_used = true;
         locked.state.blocks.get()?;
@@ -67,11 +69,12 @@ impl Space {
         if locked.state.inodes.is_unloaded() {
             drop(locked);
             self.unload_some();
-            if let Err(error) = self.read_inodes(store, number) {
+            let _ = self.read_inodes(store, number);
+            locked = group.lock();
+            if let Err(error) = self.load_inodes(store, number, &mut locked) {
+                drop(locked);
                 return Err(self.note_damaged_inodes(number, error));
             }
-            locked = group.lock();
-            self.load_inodes(store, number, &mut locked)?;
         }
         if locked.state.flags & BG_BLOCK_UNINIT != 0 && self.uses_uninit {
             self.load_blocks(store, number, &mut locked)?;

@@ -146,12 +146,18 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    /// Reads the counts of all groups; bitmaps are read when they are needed.
+    /// Reads the counts of all groups; bitmaps are read when they are needed. Blocks of the
+    /// log are the format's own as well: what was in a file there the next commit would
+    /// overwrite.
     ///
     /// # Errors
     /// `Unsupported` for a volume of too many groups; the device's. A damaged descriptor
     /// costs its group only.
-    pub(crate) fn open(store: &Store, discard: bool) -> Result<Self> {
+    pub(crate) fn open(
+        store: &Store,
+        log: impl Iterator<Item = (FsBlock, u64)>,
+        discard: bool,
+    ) -> Result<Self> {
         let superblock = &store.superblock;
         if superblock.group_count > GROUPS_MAX {
             let what = format!("writing to a volume of more than {GROUPS_MAX} block groups");
@@ -162,6 +168,7 @@ impl Space {
         let totals = Totals::default();
         let mut groups = Vec::new();
         let mut fixed = vec![(superblock.mmp_block, superblock.mmp_block.saturating_add(1))];
+        fixed.extend(log.map(|(start, len)| (start.0, start.0.saturating_add(len))));
         for number in 0..superblock.group_count {
             let descriptor = match store.group(GroupNumber(number)) {
                 Ok(descriptor) => descriptor,

@@ -143,9 +143,12 @@ fn settle(cache: &BlockCache, unsettled: &mut BTreeMap<FsBlock, Arc<Block>>) -> 
 }
 
 /// Without a log the order alone protects: what is pointed to before what points to it.
-/// Bitmaps and new nodes first, inodes next, then names, and the superblock, which says
+/// Bitmaps and blocks that are new first, inodes next, then indexes, then leaves, which may
+/// have lost to a new block what an index finds there by now; the superblock, which says
 /// whether all is well, last. A crash may leave blocks and inodes that are marked in use and
-/// belong to nobody, which e2fsck frees.
+/// belong to nobody, and what has moved in both places, which e2fsck mends. What it can cost:
+/// a name moved to another directory may be in neither, and what was added to the leaf of a
+/// deep map may be missing, where both leaves were on their way.
 fn write_without_log(
     cache: &BlockCache,
     blocks: &[(FsBlock, Arc<Block>)],
@@ -153,8 +156,8 @@ fn write_without_log(
 ) -> Result<()> {
     let device = cache.device().as_ref();
     device.flush()?;
-    for phase in 0..=3 {
-        let of_phase = |block: &Block| phase_of(block.kind()) == phase;
+    for phase in 0..=4 {
+        let of_phase = |block: &Block| phase_of(block) == phase;
         if !blocks.iter().any(|(_, block)| of_phase(block)) {
             continue;
         }
@@ -169,11 +172,14 @@ fn write_without_log(
     Ok(())
 }
 
-fn phase_of(kind: Option<RoleKind>) -> u8 {
-    match kind {
+fn phase_of(block: &Block) -> u8 {
+    match block.kind() {
+        Some(RoleKind::Superblock) => 4,
+        _ if block.is_fresh() => 0,
         Some(RoleKind::InodeTable) => 1,
-        Some(RoleKind::DirectoryLeaf | RoleKind::DirectoryIndex) => 2,
-        Some(RoleKind::Superblock) => 3,
+        Some(RoleKind::DirectoryIndex) => 2,
+        Some(RoleKind::ExtentNode | RoleKind::IndirectBlock) if block.level() > 0 => 2,
+        Some(RoleKind::DirectoryLeaf | RoleKind::ExtentNode) => 3,
         _ => 0,
     }
 }

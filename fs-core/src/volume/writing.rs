@@ -81,8 +81,9 @@ pub(crate) fn open(device: Arc<dyn BlockDevice>, options: &WriteOptions) -> Resu
     let log = begin_log(&store, &superblock, options.clock, &replayed)?;
     let limits = limits(&store, options, log.as_ref());
     let orphans = Orphans::load(&store)?;
+    let log_runs = log.iter().flat_map(|log| log.writer.places());
     let writer = Writer {
-        space: Space::open(&store, options.discard)?,
+        space: Space::open(&store, log_runs, options.discard)?,
         store,
         superblock,
         orphans,

@@ -174,6 +174,15 @@ impl Superblock {
         })
     }
 
+    /// True for an inode that belongs to the file system itself: nothing names it, and its
+    /// content is nobody's to change.
+    pub(crate) fn is_own_inode(&self, inode: InodeNumber) -> bool {
+        inode != InodeNumber::ROOT
+            && (inode.0 < self.first_inode
+                || inode.0 == self.journal_inode
+                || inode.0 == self.orphan_file_inode)
+    }
+
     /// First block of a group; `None` if that lies beyond the volume.
     pub fn group_first_block(&self, group: GroupNumber) -> Option<FsBlock> {
         let first = u64::from(group.0) * u64::from(self.blocks_per_group)

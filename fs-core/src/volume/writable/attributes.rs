@@ -198,28 +198,25 @@ impl WritableVolume {
         Ok(output)
     }
 
-    /// The inode, if it has a name or is held.
-    pub(super) fn usable(&self, inode: InodeNumber) -> Result<Arc<Inode>> {
-        let found = self.of_users(inode)?;
-        if found.links() == 0 && !self.shared.retained.is_held(inode) {
-            return Err(Error::from(ErrorKind::Stale));
+    /// The inode, if it is not one of the file system itself, nor an attribute's value.
+    pub(super) fn ordinary(&self, inode: InodeNumber) -> Result<Arc<Inode>> {
+        let store = self.store();
+        let what = "the inodes of the file system itself cannot be changed";
+        if store.superblock.is_own_inode(inode) {
+            return Err(ErrorKind::NotPermitted(what).into());
+        }
+        let found = store.inode(inode)?;
+        if found.flags().contains(InodeFlags::EA_INODE) {
+            return Err(ErrorKind::NotPermitted(what).into());
         }
         Ok(found)
     }
 
-    /// The inode, if it is none of those the file system keeps for itself: the reserved
-    /// ones, the orphan file, values of attributes.
-    pub(super) fn of_users(&self, inode: InodeNumber) -> Result<Arc<Inode>> {
-        let what = "the inodes of the file system itself cannot be changed";
-        let superblock = &self.store().superblock;
-        let is_reserved = inode != InodeNumber::ROOT && inode.0 < superblock.first_inode;
-        // Inode 0, where there is no such file, is none.
-        if is_reserved || inode.0 == superblock.orphan_file_inode {
-            return Err(ErrorKind::NotPermitted(what).into());
-        }
-        let found = self.store().inode(inode)?;
-        if found.flags().contains(InodeFlags::EA_INODE) {
-            return Err(ErrorKind::NotPermitted(what).into());
+    /// The inode, if it has a name or is held.
+    pub(super) fn usable(&self, inode: InodeNumber) -> Result<Arc<Inode>> {
+        let found = self.ordinary(inode)?;
+        if found.links() == 0 && !self.shared.retained.is_held(inode) {
+            return Err(Error::from(ErrorKind::Stale));
         }
         Ok(found)
     }

@@ -74,7 +74,7 @@ impl WritableVolume {
         b_offset: u64,
         len: u64,
     ) -> Result<()> {
-        self.changing(|| {
+        self.changing_in_steps(|| {
             let _lock = self.shared.locks.exclusive(&[a, b]);
             self.usable(a)?;
             self.usable(b)?;
@@ -82,8 +82,8 @@ impl WritableVolume {
         })
     }
 
-    fn on_content<T>(&self, inode: InodeNumber, act: impl Fn() -> Result<T>) -> Result<T> {
-        self.changing(|| {
+    fn on_content<T>(&self, inode: InodeNumber, act: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.changing_in_steps(|| {
             let _lock = self.shared.locks.exclusive(&[inode]);
             self.usable(inode)?;
             act()

@@ -7,7 +7,7 @@ use super::delete::Removal;
 use super::new_inode::{self, LINKS_MAX, NewInode};
 use crate::change::Change;
 use crate::directory::{self, NAME_BYTES_MAX};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::inode::Inode;
 use crate::format::inode_flags::InodeFlags;
 use crate::inode_locks::Exclusive;
@@ -72,6 +72,21 @@ pub(super) fn check_names_mutable(inode: &Inode) -> Result<()> {
     Ok(())
 }
 
+/// Fails if a name leads to an inode that can have none: then the directory is damaged, and
+/// removing the name would give back what the file system itself uses.
+pub(super) fn check_can_have_names(store: &Store, inode: &Inode) -> Result<()> {
+    let is_value = inode.flags().contains(InodeFlags::EA_INODE);
+    if !is_value && !store.superblock.is_own_inode(inode.number()) {
+        return Ok(());
+    }
+    Err(Error::corrupt(
+        "directory",
+        None,
+        "names of files and directories",
+        format_args!("one of inode {}, the file system's own", inode.number()),
+    ))
+}
+
 /// Sets a directory's times after its names have changed, and its link count.
 pub(super) fn touch_directory(
     change: &mut Change<'_>,
@@ -120,10 +135,10 @@ impl WritableVolume {
             let directory = directory_for_adding(self.store(), parent)?;
             // Adding the name finds out whether it is there. If something else failed
             // before, that it is there matters more.
-            self.make(&directory, name, new).or_else(|error| {
+            self.make(&directory, name, new).map_err(|error| {
                 match directory::lookup(self.store(), &directory, name) {
-                    Ok(Some(_)) => Err(ErrorKind::Exists.into()),
-                    _ => Err(error),
+                    Ok(Some(_)) => ErrorKind::Exists.into(),
+                    _ => error,
                 }
             })
         })
@@ -192,7 +207,7 @@ impl WritableVolume {
             }
             let _lock = self.shared.locks.exclusive(&[inode, parent]);
             let directory = directory_for_adding(self.store(), parent)?;
-            let target = self.of_users(inode)?;
+            let target = self.ordinary(inode)?;
             if target.file_type() == FileType::Directory {
                 let why = "a directory has only one name";
                 return Err(ErrorKind::NotPermitted(why).into());
@@ -296,9 +311,11 @@ impl WritableVolume {
             // Which inode to lock is known only after this look. If somebody has it, all are
             // given up and taken in turn; then the name may lead elsewhere.
             if self.shared.locks.extend(&mut lock, number) {
+                let target = self.store().inode(number)?;
+                check_can_have_names(self.store(), &target)?;
                 return Ok(Found {
                     directory,
-                    target: self.store().inode(number)?,
+                    target,
                     lock,
                 });
             }

@@ -13,7 +13,7 @@ use super::trouble::{STATE_ERRORS, Trouble};
 use super::upkeep::Background;
 use super::{ErrorsPolicy, Shared, WritableVolume, WriteOptions, delete, retained};
 use crate::change::Writer;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::file;
 use crate::format::features::CompatFeatures;
 use crate::format::superblock::RawSuperblock;
@@ -86,17 +86,20 @@ impl WritableVolume {
         self.is_closed = true;
         self.background.stop();
         let shared = &self.shared;
+        // One that cannot be ended stays an orphan; what else was changed is kept all the same.
+        let mut outcome = Ok(());
         for inode in shared.retained.all() {
             let found = shared.writer.store.inode(inode);
             if found.is_ok_and(|found| found.links() == 0) {
-                delete::delete(&shared.writer, inode)?;
+                let ended = shared.noted(delete::delete(&shared.writer, inode));
+                outcome = outcome.and(ended);
             }
         }
         shared.noted(end_use(&shared.writer))?;
-        match self.mmp.take() {
-            Some(mmp) => mmp.release(),
-            None => Ok(()),
+        if let Some(mmp) = self.mmp.take() {
+            mmp.release()?;
         }
+        outcome
     }
 }
 
@@ -187,6 +190,10 @@ fn finish_orphans(writer: &Writer) {
 }
 
 fn finish_orphan(writer: &Writer, number: crate::InodeNumber) -> Result<()> {
+    if number == crate::InodeNumber::ROOT || writer.store.superblock.is_own_inode(number) {
+        let expected = "inodes of files and directories";
+        return Err(Error::corrupt("orphans", None, expected, number));
+    }
     let inode = match writer.store.inode(number) {
         Ok(inode) => inode,
         Err(error) if matches!(error.kind(), ErrorKind::Stale) => return forget(writer, number),

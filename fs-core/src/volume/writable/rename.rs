@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::WritableVolume;
 use super::delete::Removal;
 use super::names::{
-    check_name, check_names_mutable, directory_for_adding, directory_for_removing, touch_directory,
+    check_can_have_names, check_name, check_names_mutable, directory_for_adding,
+    directory_for_removing, touch_directory,
 };
 use super::new_inode::{self, NewInode, NewKind};
 use crate::change::Change;
@@ -288,6 +289,9 @@ impl WritableVolume {
 /// What rename(2) refuses.
 fn check(store: &Store, the_move: &Move<'_>, mode: RenameMode) -> Result<()> {
     let Move { source, target, .. } = the_move;
+    for inode in target.iter().chain([source]) {
+        check_can_have_names(store, inode)?;
+    }
     check_names_mutable(source)?;
     let Some(target) = target else {
         return match mode {

@@ -149,20 +149,30 @@ impl WritableVolume {
     /// Runs something that changes the volume; once more if there was no space but a commit
     /// gives some back.
     pub(super) fn changing<T>(&self, act: impl Fn() -> Result<T>) -> Result<T> {
+        self.changing_in_steps(|| {
+            let durable = self.writer().transactions.committed();
+            let result = act();
+            let is_full = result
+                .as_ref()
+                .is_err_and(|error| *error.kind() == ErrorKind::NoSpace);
+            if is_full && self.writer().space.waits_for_commit() {
+                return self.writer().commit_pending().and_then(|()| act());
+            }
+            if is_full && self.writer().transactions.committed() != durable {
+                // A commit has given something back meanwhile.
+                return act();
+            }
+            result
+        })
+    }
+
+    /// The same for what takes several changes, some of which may be done when it fails: it
+    /// must not begin again, and tries each step twice itself.
+    pub(super) fn changing_in_steps<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
         if self.shared.trouble.is_read_only.load(Ordering::Relaxed) {
             return Err(ErrorKind::ReadOnly.into());
         }
-        let durable = self.writer().transactions.committed();
-        let mut result = act();
-        let is_full = result
-            .as_ref()
-            .is_err_and(|error| *error.kind() == ErrorKind::NoSpace);
-        if is_full && self.writer().space.waits_for_commit() {
-            result = self.writer().commit_pending().and_then(|()| act());
-        } else if is_full && self.writer().transactions.committed() != durable {
-            // A commit has given something back meanwhile.
-            result = act();
-        }
+        let result = act();
         self.background.changed();
         self.noted(result)
     }
