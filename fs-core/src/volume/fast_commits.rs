@@ -37,12 +37,14 @@ pub(super) fn write_back(writer: &Writer, operations: &[FastCommitOp]) -> Result
         change: &mut change,
         inodes: &inodes,
         patches: &patches,
+        removed_directories: HashMap::new(),
     };
     work.unmap_old()?;
     work.write_inodes()?;
     work.map_new()?;
     work.remove_names()?;
     work.add_names()?;
+    work.count_subdirectories()?;
     work.settle_inodes()?;
     change.finish();
     writer.sync()?;
@@ -53,6 +55,8 @@ struct WriteBack<'c, 'v> {
     change: &'c mut Change<'v>,
     inodes: &'c HashMap<InodeNumber, Vec<u8>>,
     patches: &'c Patches,
+    /// How many subdirectories a directory has lost.
+    removed_directories: HashMap<InodeNumber, u32>,
 }
 
 /// In the order of their numbers, so that results repeat.
@@ -211,11 +215,50 @@ impl WriteBack<'_, '_> {
             hidden.sort_unstable();
             for name in hidden {
                 match directory::remove(self.change, directory, name) {
-                    Err(error) if !matches!(error.kind(), ErrorKind::NotFound) => {
-                        return Err(error);
-                    }
-                    _ => {}
+                    Ok(target) => self.note_removed(directory, target),
+                    Err(error) if matches!(error.kind(), ErrorKind::NotFound) => {}
+                    Err(error) => return Err(error),
                 }
+            }
+        }
+        Ok(())
+    }
+
+    fn note_removed(&mut self, directory: InodeNumber, target: InodeNumber) {
+        let inode = self.change.inode(target);
+        if inode.is_ok_and(|inode| inode.file_type() == FileType::Directory) {
+            *self.removed_directories.entry(directory).or_insert(0) += 1;
+        }
+    }
+
+    /// The log holds no inode of a directory because of what came or went in it: its links
+    /// are counted anew. (Linux's replay leaves that to e2fsck.)
+    fn count_subdirectories(&mut self) -> Result<()> {
+        for (directory, patch) in sorted(self.patches.named()) {
+            let Some(inode) = self.on_device(directory)? else {
+                continue;
+            };
+            let mut links = if patch.is_new { 2 } else { inode.links() };
+            if links < 2 {
+                continue; // More than can be counted.
+            }
+            for (name, target) in &patch.added {
+                let is_own = matches!(name.as_slice(), b"." | b"..");
+                let target = if is_own {
+                    None
+                } else {
+                    self.on_device(*target)?
+                };
+                let is_directory =
+                    target.is_some_and(|target| target.file_type() == FileType::Directory);
+                links = links.saturating_add(is_directory.into());
+            }
+            let removed = self.removed_directories.get(&directory);
+            let links = links.saturating_sub(removed.copied().unwrap_or(0)).max(2);
+            if links != inode.links() {
+                let links = u16::try_from(links).unwrap_or(1);
+                self.change
+                    .edit_inode(directory, |edit| edit.set_links(links))?;
             }
         }
         Ok(())

@@ -327,7 +327,15 @@ impl Changes<'_> {
     /// again in the same log, and must not bring the old blocks with it.
     fn unlink(&mut self, name: &FastCommitName) -> Result<()> {
         self.patches.remove_name(name.parent, &name.name);
-        self.set_links(name.inode, |links| links.saturating_sub(1))?;
+        let raw = self.raw_inode(name.inode)?;
+        let is_directory = RawInode::ref_from_prefix(&raw).is_ok_and(|(inode, _)| {
+            FileType::from_mode(inode.i_mode.get()) == Some(FileType::Directory)
+        });
+        // A directory has one name, and its own "." goes with it.
+        self.set_links(name.inode, |links| match is_directory {
+            true => 0,
+            false => links.saturating_sub(1),
+        })?;
         let raw = self.raw_inode(name.inode)?;
         let is_gone =
             RawInode::ref_from_prefix(&raw).is_ok_and(|(inode, _)| inode.i_links_count.get() == 0);

@@ -61,6 +61,8 @@ fn work(mount: &Mount) {
     holes.sync_all().unwrap();
     fs::create_dir(path("dir")).unwrap();
     mount.write("dir/inside", b"x");
+    fs::create_dir(path("dir/deeper")).unwrap();
+    mount.write("dir/deeper/inside", b"y");
     mount.write("last", b"last");
 }
 
