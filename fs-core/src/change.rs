@@ -255,6 +255,20 @@ impl<'v> Change<'v> {
         space.take_inode_number(&writer.store, &mut self.handle, number, is_directory)
     }
 
+    /// Has an inode that is in use begin anew, as a directory or none.
+    pub(crate) fn retake_inode(
+        &mut self,
+        number: InodeNumber,
+        was_directory: bool,
+        is_directory: bool,
+    ) -> Result<()> {
+        let writer = self.writer;
+        let (store, handle) = (&writer.store, &mut self.handle);
+        writer
+            .space
+            .retake_inode(store, handle, number, was_directory, is_directory)
+    }
+
     /// Takes an inode; see [`Space::allocate_inode`].
     pub(crate) fn allocate_inode(&mut self, request: InodeRequest) -> Result<InodeNumber> {
         let writer = self.writer;

@@ -5,7 +5,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::group_descriptor::BG_BLOCK_UNINIT;
 use crate::store::Store;
 use crate::transaction::Handle;
-use crate::types::{FileType, InodeNumber};
+use crate::types::{FileType, GroupNumber, InodeNumber};
 
 use super::group::Locked;
 use super::{InodeRequest, Space};
@@ -126,6 +126,38 @@ impl Space {
         } else {
             Err(in_use())
         }
+    }
+
+    /// Gives an inode back and takes it at once, for another use: within fast commits a
+    /// number may have been used twice.
+    ///
+    /// # Errors
+    /// Those of [`free_inode`](Self::free_inode).
+    pub(crate) fn retake_inode<'v>(
+        &'v self,
+        store: &'v Store,
+        handle: &mut Handle<'v>,
+        inode: InodeNumber,
+        was_directory: bool,
+        is_directory: bool,
+    ) -> Result<()> {
+        self.free_inode(store, handle, inode, was_directory)?;
+        let position = store.superblock.inode_position(inode);
+        let Some((GroupNumber(number), index)) = position else {
+            return Ok(()); // It would not have been freed.
+        };
+        let id = handle.id();
+        self.change_group(number, |locked| locked.unfree_inode(index, is_directory));
+        self.totals.sub(0, 1);
+        self.count_directory(is_directory, true);
+        handle.on_rollback(move || {
+            self.totals.add(0, 1);
+            self.count_directory(is_directory, false);
+            self.change_group(number, |locked| {
+                locked.free_inode(index, id, is_directory).map(|_| ())
+            });
+        });
+        Ok(())
     }
 
     /// Gives an inode back; it can be taken again once the transaction is durable.

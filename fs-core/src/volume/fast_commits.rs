@@ -168,11 +168,11 @@ impl WriteBack<'_, '_> {
             return Ok(());
         }
         xattr::remove_all(self.change, old.number())?;
-        let new_type = FileType::from_mode(new.i_mode.get());
-        let is_directory = |file_type| file_type == Some(FileType::Directory);
-        if is_directory(Some(old.file_type())) != is_directory(new_type) {
-            let what = "fast commits that make a file of a directory's inode, or the reverse";
-            return Err(ErrorKind::NotSupported(what).into());
+        let was_directory = old.file_type() == FileType::Directory;
+        let is_directory = FileType::from_mode(new.i_mode.get()) == Some(FileType::Directory);
+        if was_directory != is_directory {
+            self.change
+                .retake_inode(old.number(), was_directory, is_directory)?;
         }
         Ok(())
     }

@@ -144,7 +144,10 @@ fn opening_that_is_interrupted() {
         // Within long stretches of writes every few are enough.
         if replay.pending() < 4 || event % 5 == 0 {
             let what = format!("cut before event {event} of {events}, {unflushed:?}");
-            let cut = replay.after_power_cut(unflushed);
+            let mut cut = replay.after_power_cut(unflushed);
+            // Half a superblock is nothing that can be opened, by Linux no more than by us.
+            let whole = replay.after_power_cut(Unflushed::Kept);
+            cut[1024..2048].copy_from_slice(&whole[1024..2048]);
             if event % 8 == 0 {
                 assert_eq!(by_linux(&cut), expected, "{what}, Linux");
             }
