@@ -365,24 +365,22 @@ impl BlockCache {
     /// Gives a block new content, whatever it held, and pins it. True if it joins those
     /// changed since the last snapshot.
     pub(crate) fn replace(&self, number: FsBlock, role: Role, bytes: Box<[u8]>) -> (bool, Before) {
+        let mut shard = self.shard(number).lock();
+        let clean = shard.clean.pop(&number);
+        let pinned = shard.pinned.remove(&number);
+        let was_running = pinned.as_ref().is_some_and(|pinned| pinned.is_running);
+        let was_pinned = pinned.is_some();
+        let before = pinned.map(|pinned| pinned.block).or(clean);
+        let is_fresh = before.as_ref().is_none_or(|block| block.is_fresh());
         let block = Arc::new(Block {
             bytes,
             verified_as: AtomicU64::new(role.tag()),
-            is_fresh: AtomicBool::new(true),
+            is_fresh: AtomicBool::new(is_fresh),
         });
-        let mut shard = self.shard(number).lock();
-        let clean = shard.clean.pop(&number);
-        let pinned = shard.pinned.insert(
-            number,
-            Pinned {
-                block,
-                is_running: true,
-            },
-        );
-        let was_running = pinned.as_ref().is_some_and(|pinned| pinned.is_running);
-        let was_pinned = pinned.is_some();
+        let is_running = true;
+        shard.pinned.insert(number, Pinned { block, is_running });
         let before = Before {
-            block: pinned.map(|pinned| pinned.block).or(clean),
+            block: before,
             was_pinned,
         };
         (!was_running, before)

@@ -38,6 +38,7 @@ pub(super) fn write_back(writer: &Writer, operations: &[FastCommitOp]) -> Result
         inodes: &inodes,
         patches: &patches,
         removed_directories: HashMap::new(),
+        old_types: HashMap::new(),
     };
     work.unmap_old()?;
     work.write_inodes()?;
@@ -57,6 +58,8 @@ struct WriteBack<'c, 'v> {
     patches: &'c Patches,
     /// How many subdirectories a directory has lost.
     removed_directories: HashMap<InodeNumber, u32>,
+    /// What the inodes of the log were before: a number may have been used again.
+    old_types: HashMap<InodeNumber, FileType>,
 }
 
 /// In the order of their numbers, so that results repeat.
@@ -126,6 +129,9 @@ impl WriteBack<'_, '_> {
     fn write_inodes(&mut self) -> Result<()> {
         for (number, logged) in sorted(self.inodes.iter().map(|(n, raw)| (*n, raw))) {
             let old = self.on_device(number)?;
+            if let Some(old) = &old {
+                self.old_types.insert(number, old.file_type());
+            }
             let Ok((raw, _)) = RawInode::read_from_prefix(logged) else {
                 continue;
             };
@@ -225,8 +231,14 @@ impl WriteBack<'_, '_> {
     }
 
     fn note_removed(&mut self, directory: InodeNumber, target: InodeNumber) {
-        let inode = self.change.inode(target);
-        if inode.is_ok_and(|inode| inode.file_type() == FileType::Directory) {
+        let is_now = || {
+            self.change
+                .inode(target)
+                .ok()
+                .map(|inode| inode.file_type())
+        };
+        let was = self.old_types.get(&target).copied().or_else(is_now);
+        if was == Some(FileType::Directory) {
             *self.removed_directories.entry(directory).or_insert(0) += 1;
         }
     }
