@@ -42,7 +42,10 @@ struct Slot {
 #[derive(Debug)]
 struct FileBlockState {
     place: FsBlock,
+    /// Slots that are empty.
     free: usize,
+    /// Those of them that an open change has emptied, which may yet be taken back.
+    held: Vec<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -138,20 +141,33 @@ impl Orphans {
             &mut state,
             inode,
         )?;
+        let held = slot.map(|slot| self.hold(&mut state, slot));
         drop(state);
         if was_orphan {
             change.handle.on_rollback(move || {
                 let mut state = self.state.lock();
-                let restored = match slot {
-                    Some(slot) => self.set_slot(store, None, &mut state, slot, inode),
+                let restored = match &held {
+                    Some(held) => self.set_slot(store, None, &mut state, held.slot, inode),
                     None => link_first(store, superblock, None, &mut state, inode),
                 };
+                drop(state);
                 if let Err(error) = restored {
                     tracing::error!("orphan {inode} could not be restored: {error}");
                 }
             });
         }
         Ok(())
+    }
+
+    /// Keeps an emptied slot from being used until the change has ended.
+    fn hold(&self, state: &mut State, slot: Slot) -> HeldSlot<'_> {
+        if let Some(block) = state.blocks.get_mut(slot.block) {
+            block.held.push(slot.index);
+        }
+        HeldSlot {
+            orphans: self,
+            slot,
+        }
     }
 
     fn take_off(
@@ -196,6 +212,22 @@ impl Orphans {
             state.slots.insert(inode, slot);
         }
         Ok(())
+    }
+}
+
+/// A slot that a change has emptied: nobody uses it until the change ends, either way.
+#[derive(Debug)]
+struct HeldSlot<'o> {
+    orphans: &'o Orphans,
+    slot: Slot,
+}
+
+impl Drop for HeldSlot<'_> {
+    fn drop(&mut self) {
+        let mut state = self.orphans.state.lock();
+        if let Some(block) = state.blocks.get_mut(self.slot.block) {
+            block.held.retain(|&index| index != self.slot.index);
+        }
     }
 }
 
@@ -366,23 +398,25 @@ fn load_file(
                 }
             }
         }
-        state.blocks.push(FileBlockState { place, free });
+        state.blocks.push(FileBlockState {
+            place,
+            free,
+            held: Vec::new(),
+        });
     }
     Ok(())
 }
 
 /// A slot of the orphan file that is empty, if there is one.
 fn free_slot(store: &Store, file: InodeNumber, state: &State) -> Result<Option<Slot>> {
-    let Some(number) = state.blocks.iter().position(|block| block.free > 0) else {
-        return Ok(None);
-    };
-    let Some(block) = state.blocks.get(number) else {
+    let mut blocks = state.blocks.iter().enumerate();
+    let Some((number, block)) = blocks.find(|(_, block)| block.free > block.held.len()) else {
         return Ok(None);
     };
     let role = Role::of_inode(RoleKind::OrphanFile, file, 0);
     let content = store.cache.get(block.place, role, |_| Ok(()))?;
     let index = (0..orphan::capacity(content.bytes().len()))
-        .find(|&index| orphan::entry(content.bytes(), index) == 0);
+        .find(|index| orphan::entry(content.bytes(), *index) == 0 && !block.held.contains(index));
     Ok(index.map(|index| Slot {
         block: number,
         index,

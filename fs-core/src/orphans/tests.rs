@@ -168,3 +168,34 @@ fn in_a_full_orphan_file_and_the_list() {
     ];
     come_and_go(&options, 254);
 }
+
+/// A slot that one change emptied is not another's before the first has ended: taken back,
+/// it would overwrite the other's.
+#[test]
+fn an_emptied_slot_waits_for_its_change() {
+    let options = ["-t", "ext4", "-b", "4096", "-O", "orphan_file"];
+    let Some((fixture, inodes)) = fixture(&options) else {
+        return;
+    };
+    let writer = &fixture.writer;
+    let (first, second) = (inodes[0], inodes[1]);
+    let mut change = writer.begin(12).unwrap();
+    change.add_orphan(first).unwrap();
+    change.finish();
+
+    let mut taken_back = writer.begin(12).unwrap();
+    taken_back.remove_orphan(first).unwrap();
+    let mut change = writer.begin(12).unwrap();
+    change.add_orphan(second).unwrap();
+    drop(taken_back);
+    change.finish();
+    let mut both = vec![first, second];
+    both.sort_unstable();
+    assert_eq!(writer.orphans.all(), both);
+
+    let mut change = writer.begin(12).unwrap();
+    change.remove_orphan(second).unwrap();
+    change.finish();
+    let state = writer.orphans.state.lock();
+    assert!(state.blocks.iter().all(|block| block.held.is_empty()));
+}
