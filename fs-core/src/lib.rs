@@ -22,6 +22,7 @@ mod format;
 mod generations;
 mod inline;
 mod inline_edit;
+mod inode_cache;
 mod inode_locks;
 mod journal;
 mod live_superblock;

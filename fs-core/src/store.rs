@@ -1,12 +1,8 @@
 //! What every reader of a volume needs at hand: the superblock, the cache,
 //! and what a fast-commit log says beyond the blocks.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use lru::LruCache;
-use parking_lot::Mutex;
 
 use crate::cache::{Block, BlockCache, Role, RoleKind};
 use crate::error::{Error, ErrorKind, Result};
@@ -15,12 +11,11 @@ use crate::format::group_descriptor::{self, GroupDescriptor};
 use crate::format::inode::{self, Inode};
 use crate::format::inode_edit::InodeEdit;
 use crate::format::superblock::Superblock;
+use crate::inode_cache::InodeCache;
 use crate::patches::Patches;
 use crate::transaction::Handle;
 use crate::types::{FsBlock, GroupNumber, InodeNumber};
 
-/// Threads rarely meet in one of this many tables.
-const INODE_SHARDS: usize = 16;
 /// About what a cached inode costs besides its attributes, table entry included.
 const INODE_COST_BYTES: usize = 320;
 
@@ -32,7 +27,7 @@ pub(crate) struct Store {
     pub(crate) patches: Patches,
     /// Block of the superblock copy in use: the descriptors follow it.
     superblock_block: FsBlock,
-    inodes: Vec<Mutex<LruCache<InodeNumber, Arc<Inode>>>>,
+    inodes: InodeCache,
     /// First block of each group's inode table, which never moves; 0 where the descriptor
     /// has not been looked at.
     inode_tables: Box<[AtomicU64]>,
@@ -47,17 +42,13 @@ impl Store {
         inode_cache_bytes: usize,
     ) -> Self {
         let cost_bytes = INODE_COST_BYTES + usize::from(superblock.inode_bytes);
-        let inodes = inode_cache_bytes / cost_bytes / INODE_SHARDS;
-        let capacity = NonZeroUsize::new(inodes.max(16)).unwrap_or(NonZeroUsize::MIN);
         let groups = superblock.group_count;
         Self {
             superblock,
             cache,
             patches: Patches::default(),
             superblock_block,
-            inodes: (0..INODE_SHARDS)
-                .map(|_| Mutex::new(LruCache::new(capacity)))
-                .collect(),
+            inodes: InodeCache::new(inode_cache_bytes / cost_bytes),
             inode_tables: (0..groups).map(|_| AtomicU64::new(0)).collect(),
         }
     }
@@ -159,19 +150,18 @@ impl Store {
     /// # Errors
     /// `Stale` if the number is out of range or not in use, `Corrupt` if damaged.
     pub(crate) fn inode(&self, number: InodeNumber) -> Result<Arc<Inode>> {
-        let Some(shard) = self.inodes.get(number.0 as usize % INODE_SHARDS) else {
-            return self.load_inode(number, None).map(|(_, inode)| inode);
-        };
-        if let Some(inode) = shard.lock().get(&number) {
-            return Ok(Arc::clone(inode));
+        if let Some(inode) = self.inodes.get(number) {
+            return Ok(inode);
         }
         // Brings the block into the cache, so that nothing is read under the lock. Under it
         // the block is looked at again: what a writer has changed meanwhile it remembers
         // only afterwards.
         let loaded = self.load_inode(number, None)?;
-        let mut inodes = shard.lock();
+        let mut set = self.inodes.lock(number);
         let (_, inode) = self.load_inode(number, Some(loaded))?;
-        inodes.put(number, Arc::clone(&inode));
+        if let Some(set) = &mut set {
+            set.put(&inode);
+        }
         Ok(inode)
     }
 
@@ -238,7 +228,7 @@ impl Store {
             },
         )?;
         let changed = Arc::new(parsed?);
-        self.remember(&changed);
+        self.inodes.put(&changed);
         handle.on_rollback(move || self.restore_inode(number, block, range, &before, sets_link));
         Ok(changed)
     }
@@ -278,16 +268,8 @@ impl Store {
         self.forget_inode(number);
     }
 
-    fn remember(&self, inode: &Arc<Inode>) {
-        if let Some(shard) = self.inodes.get(inode.number().0 as usize % INODE_SHARDS) {
-            shard.lock().put(inode.number(), Arc::clone(inode));
-        }
-    }
-
     /// Has the inode read again where it is needed next.
     pub(crate) fn forget_inode(&self, number: InodeNumber) {
-        if let Some(shard) = self.inodes.get(number.0 as usize % INODE_SHARDS) {
-            shard.lock().pop(&number);
-        }
+        self.inodes.remove(number);
     }
 }

@@ -106,7 +106,14 @@ fn name_at(area: &[u8], at: usize, len: usize) -> Option<&[u8]> {
 /// Whether a record's name, as long as this one, is this one. Names of one directory often
 /// begin alike, so their ends are compared first.
 fn is_named(area: &[u8], at: usize, name: &[u8]) -> bool {
-    name_at(area, at, name.len()).is_some_and(|found| found.last() == name.last() && found == name)
+    let Some(found) = name_at(area, at, name.len()) else {
+        return false;
+    };
+    let ends_alike = match (found.last_chunk::<8>(), name.last_chunk::<8>()) {
+        (Some(end), Some(wanted)) => u64::from_ne_bytes(*end) == u64::from_ne_bytes(*wanted),
+        _ => found.last() == name.last(),
+    };
+    ends_alike && found == name
 }
 
 fn set_len(area: &mut [u8], at: usize, len: usize) -> Option<()> {

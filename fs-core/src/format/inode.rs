@@ -100,6 +100,37 @@ pub struct Inode {
     checksum_seed: u32,
 }
 
+#[cfg(test)]
+impl Inode {
+    /// An empty file, for who needs no more than an inode.
+    pub(crate) fn example(number: InodeNumber) -> Self {
+        Self {
+            number,
+            file_type: FileType::Regular,
+            mode: 0o100_644,
+            uid: 0,
+            gid: 0,
+            size_bytes: 0,
+            blocks_512: 0,
+            links: 1,
+            generation: 0,
+            flags: InodeFlags::empty(),
+            project_id: 0,
+            accessed: Timestamp::default(),
+            modified: Timestamp::default(),
+            changed: Timestamp::default(),
+            created: None,
+            deleted_at: 0,
+            version: 0,
+            xattr_block: None,
+            block_area: [0; 60],
+            extra_isize: 32,
+            xattr_area: Box::default(),
+            checksum_seed: 0,
+        }
+    }
+}
+
 impl Inode {
     /// Its number.
     pub fn number(&self) -> InodeNumber {
