@@ -116,9 +116,29 @@ impl Writer {
         if is_idle {
             // Nothing but content may have changed since the last commit began: overwritten
             // blocks, which it need not have covered.
-            self.transactions.check_alive()?;
-            self.store.cache.device().flush()?;
+            self.flush()?;
         }
+        Ok(())
+    }
+
+    /// Makes the content of an inode durable, with what is needed to read it: nothing is
+    /// committed for the sake of times.
+    pub(crate) fn sync_content(&self, inode: InodeNumber) -> Result<()> {
+        let Some(changed_by) = self.store.unsynced.changed_by(inode) else {
+            return self.flush();
+        };
+        let will_flush = self.transactions.is_running(changed_by);
+        self.commit(changed_by)?;
+        if !will_flush {
+            // A commit under way need not cover what was written meanwhile.
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.transactions.check_alive()?;
+        self.store.cache.device().flush()?;
         Ok(())
     }
 }

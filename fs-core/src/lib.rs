@@ -38,6 +38,7 @@ mod sync;
 mod testing;
 mod transaction;
 mod types;
+mod unsynced;
 mod volume;
 mod xattr;
 

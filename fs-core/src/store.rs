@@ -15,6 +15,7 @@ use crate::inode_cache::InodeCache;
 use crate::patches::Patches;
 use crate::transaction::Handle;
 use crate::types::{FsBlock, GroupNumber, InodeNumber};
+use crate::unsynced::Unsynced;
 
 /// About what a cached inode costs besides its attributes, table entry included.
 const INODE_COST_BYTES: usize = 320;
@@ -25,12 +26,29 @@ pub(crate) struct Store {
     pub(crate) superblock: Superblock,
     pub(crate) cache: BlockCache,
     pub(crate) patches: Patches,
+    pub(crate) unsynced: Unsynced,
     /// Block of the superblock copy in use: the descriptors follow it.
     superblock_block: FsBlock,
     inodes: InodeCache,
     /// First block of each group's inode table, which never moves; 0 where the descriptor
     /// has not been looked at.
     inode_tables: Box<[AtomicU64]>,
+}
+
+/// What an edit did to an inode's bytes.
+#[derive(Debug, Clone, Copy)]
+struct InodeChange {
+    sets_link: bool,
+    is_more_than_times: bool,
+}
+
+impl InodeChange {
+    fn between(before: &[u8], after: &[u8]) -> Self {
+        Self {
+            sets_link: before.get(inode::DTIME) != after.get(inode::DTIME),
+            is_more_than_times: inode::is_more_than_times(before, after),
+        }
+    }
 }
 
 impl Store {
@@ -47,6 +65,7 @@ impl Store {
             superblock,
             cache,
             patches: Patches::default(),
+            unsynced: Unsynced::new(),
             superblock_block,
             inodes: InodeCache::new(inode_cache_bytes / cost_bytes),
             inode_tables: (0..groups).map(|_| AtomicU64::new(0)).collect(),
@@ -203,7 +222,7 @@ impl Store {
         let (block, offset) = self.inode_place(number)?;
         let range = offset..offset + usize::from(self.superblock.inode_bytes);
         let role = Role::of_volume(RoleKind::InodeTable);
-        let (before, sets_link, parsed) = handle.modify_shared(
+        let (before, change, parsed) = handle.modify_shared(
             block,
             role,
             |_| Ok(()),
@@ -223,14 +242,24 @@ impl Store {
                 if parsed.is_err() {
                     bytes.copy_from_slice(&before);
                 }
-                let sets_link = before.get(inode::DTIME) != bytes.get(inode::DTIME);
-                Ok((before, sets_link, parsed))
+                let change = InodeChange::between(&before, bytes);
+                Ok((before, change, parsed))
             },
         )?;
+        if change.is_more_than_times {
+            self.unsynced.note(handle.id(), number);
+        }
         let changed = Arc::new(parsed?);
         self.inodes.put(&changed);
-        handle.on_rollback(move || self.restore_inode(number, block, range, &before, sets_link));
+        handle.on_rollback(move || {
+            self.restore_inode(number, block, range, &before, change.sets_link);
+        });
         Ok(changed)
+    }
+
+    /// Notes that an inode's map is being changed, where its bytes may stay as they are.
+    pub(crate) fn note_map_change(&self, handle: &Handle<'_>, number: InodeNumber) {
+        self.unsynced.note(handle.id(), number);
     }
 
     fn restore_inode(

@@ -348,6 +348,27 @@ pub(super) fn extra_isize(bytes: &[u8]) -> usize {
         .map_or(0, |size| usize::from(size.get()))
 }
 
+/// True if two states of an inode's bytes differ in more than times, the version counter,
+/// which goes with them, and the checksum.
+pub(crate) fn is_more_than_times(before: &[u8], after: &[u8]) -> bool {
+    const EXTRA_TIMES: std::ops::Range<usize> = 0x84..0x9C;
+    // Where the extra fields end before, attributes lie in their place.
+    let has_extra_times = extra_isize(after) >= EXTRA_TIMES.end - BASE_BYTES;
+    let rest = if has_extra_times {
+        EXTRA_TIMES.end
+    } else {
+        EXTRA_TIMES.start
+    };
+    let differ = |start: usize, end: usize| {
+        before.get(start..end.min(before.len())) != after.get(start..end.min(after.len()))
+    };
+    differ(0, 0x08)
+        || differ(DTIME.start, 0x24)
+        || differ(BLOCK_AREA.start, CHECKSUM_LO_OFFSET)
+        || differ(CHECKSUM_LO_OFFSET + 2, CHECKSUM_HI_OFFSET)
+        || differ(rest, usize::MAX)
+}
+
 /// Writes the right checksum into an inode's bytes, if the volume wants one.
 pub(crate) fn set_checksum(superblock: &Superblock, number: InodeNumber, bytes: &mut [u8]) {
     if !superblock.has_metadata_csum() {

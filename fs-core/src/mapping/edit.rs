@@ -353,6 +353,7 @@ fn open(change: &Change<'_>, number: InodeNumber) -> Result<Arc<Inode>> {
     if change.store().patches.extents(number).is_some() {
         return Err(ErrorKind::NotSupported("a map with fast commits not written back").into());
     }
+    change.store().note_map_change(&change.handle, number);
     Ok(inode)
 }
 

@@ -256,6 +256,12 @@ impl Transactions {
         }
     }
 
+    /// True if transaction `id` is the one that handles join: a commit that begins now or
+    /// later makes it durable, and all content written so far with it.
+    pub(crate) fn is_running(&self, id: TransactionId) -> bool {
+        self.running.lock().id == id
+    }
+
     /// True if the running transaction is so full that a commit should begin.
     pub(crate) fn wants_commit(&self) -> bool {
         self.running.lock().expected_blocks() > self.limits.transaction_blocks / 2

@@ -130,44 +130,49 @@ fn what_is_appended_is_there_as_far_as_the_size_says() {
     });
 }
 
+/// One of many changes of the file.
+fn change_something(bench: &Bench, round: u64) {
+    let (writer, number) = (&bench.writer, bench.file);
+    let (at, len) = (round * 7919 % 150_000, round * 104_729 % 40_000 + 1);
+    let keep_size = round.is_multiple_of(2);
+    let result = match round % 6 {
+        0 | 3 => {
+            let data = pattern(len as usize, round);
+            file::write(writer, number, &data, at, AS_ROOT).map(|_| ())
+        }
+        1 => file::truncate(writer, number, at, AS_ROOT),
+        2 => allocate(
+            writer,
+            number,
+            Allocation::Allocate { keep_size },
+            at..at + len,
+        ),
+        4 => allocate(
+            writer,
+            number,
+            Allocation::ZeroRange { keep_size },
+            at..at + len,
+        ),
+        _ => allocate(writer, number, Allocation::PunchHole, at..at + len),
+    };
+    if let Err(error) = result {
+        assert!(
+            matches!(error.kind(), ErrorKind::NotSupported(_)),
+            "{error}"
+        );
+    }
+}
+
 #[test]
 fn stale_bytes_never_show() {
     for options in [OPTIONS, &["-t", "ext3", "-b", "1024", "-J", "size=1"]] {
         let Some(bench) = Bench::new(options, "4M") else {
             return;
         };
-        for round in 0..60u64 {
-            let (writer, number) = (&bench.writer, bench.file);
-            let (at, len) = (round * 7919 % 150_000, round * 104_729 % 40_000 + 1);
-            let keep_size = round % 2 == 0;
-            let result = match round % 6 {
-                0 | 3 => {
-                    let data = pattern(len as usize, round);
-                    file::write(writer, number, &data, at, AS_ROOT).map(|_| ())
-                }
-                1 => file::truncate(writer, number, at, AS_ROOT),
-                2 => allocate(
-                    writer,
-                    number,
-                    Allocation::Allocate { keep_size },
-                    at..at + len,
-                ),
-                4 => allocate(
-                    writer,
-                    number,
-                    Allocation::ZeroRange { keep_size },
-                    at..at + len,
-                ),
-                _ => allocate(writer, number, Allocation::PunchHole, at..at + len),
-            };
-            if let Err(error) = result {
-                assert!(
-                    matches!(error.kind(), ErrorKind::NotSupported(_)),
-                    "{error}"
-                );
-            }
+        for round in 0..60 {
+            change_something(&bench, round);
             if round % 4 == 0 {
-                writer.sync().unwrap();
+                bench.writer.sync().unwrap();
             }
         }
         bench.writer.sync().unwrap();
@@ -210,4 +215,52 @@ fn a_cut_in_steps_is_finished_by_who_comes_next() {
         }
     }
     assert!(orphaned > 0, "all was removed at once");
+}
+
+/// What fdatasync(2) returned for is there, whatever the disk forgets after that.
+#[test]
+fn synced_content_stays() {
+    let without_journal = &["-t", "ext4", "-b", "1024", "-O", "^has_journal"];
+    for options in [OPTIONS, without_journal] {
+        let Some(bench) = Bench::new(options, "4M") else {
+            return;
+        };
+        let mut durable = Vec::new();
+        for round in 0..120 {
+            change_something(&bench, round / 2 * 5 + round % 2);
+            bench.writer.sync_content(bench.file).unwrap();
+            durable.push((bench.recorder.events(), content(&bench.writer, bench.file)));
+        }
+        let mut replay = bench.recorder.replay();
+        let mut event = 0;
+        for (events, expected) in durable {
+            while event < events && replay.step() {
+                event += 1;
+            }
+            let image = replay.after_power_cut(Unflushed::Lost);
+            assert!(file_in(&image, bench.file) == expected, "at event {event}");
+        }
+    }
+}
+
+/// Times alone are no reason for a commit.
+#[test]
+fn overwriting_and_syncing_content_commits_nothing() {
+    let Some(bench) = Bench::new(OPTIONS, "4M") else {
+        return;
+    };
+    let writer = &bench.writer;
+    let write = |byte: u8, at: u64| {
+        let written = file::write(writer, bench.file, &[byte; 5000], at, AS_ROOT);
+        assert_eq!(written.unwrap(), 5000);
+    };
+    write(1, 0);
+    writer.sync_content(bench.file).unwrap();
+    let committed = writer.transactions.committed();
+    write(2, 0);
+    writer.sync_content(bench.file).unwrap();
+    assert_eq!(writer.transactions.committed(), committed);
+    write(3, 3000);
+    writer.sync_content(bench.file).unwrap();
+    assert!(writer.transactions.committed() > committed);
 }

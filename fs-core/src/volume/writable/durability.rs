@@ -24,6 +24,16 @@ impl WritableVolume {
         self.sync()
     }
 
+    /// Makes the content of an inode durable, and of its attributes what is needed to read
+    /// it, as fdatasync(2): the size and where it lies, but not times. Overwritten content
+    /// costs no commit.
+    ///
+    /// # Errors
+    /// Those of [`sync`](Self::sync).
+    pub fn fdatasync(&self, inode: InodeNumber) -> Result<()> {
+        self.noted(self.writer().sync_content(inode))
+    }
+
     /// Commits, and writes everything to its place, so that the journal holds nothing of use.
     ///
     /// # Errors

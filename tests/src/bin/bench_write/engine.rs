@@ -151,7 +151,7 @@ impl OpenFile for ExtmapFile {
     }
 
     fn sync(&self) -> Result<()> {
-        Ok(self.volume.fsync(self.inode)?)
+        Ok(self.volume.fdatasync(self.inode)?)
     }
 
     fn extents(&self) -> Result<u64> {
