@@ -16,6 +16,7 @@ pub mod measure;
 pub mod mkfs;
 pub mod patch;
 pub mod program;
+pub mod report;
 pub mod rng;
 pub mod scratch;
 pub mod skip;

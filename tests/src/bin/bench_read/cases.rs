@@ -1,12 +1,13 @@
 //! What is measured.
 
-use crate::report::{Report, Row, Target, Unit};
 use crate::{Plan, images};
 use anyhow::{Context, Result, ensure};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 use system_tests::guards::{FuseMount, Server, status_kib};
+use system_tests::measure::Unit;
+use system_tests::report::{Report, Row, Target};
 use system_tests::scratch::Scratch;
 use system_tests::tool;
 

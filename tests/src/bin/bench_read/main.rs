@@ -7,12 +7,11 @@
 
 mod cases;
 mod images;
-mod report;
 
 use anyhow::{Context, Result, bail};
-use report::Report;
 use std::process::ExitCode;
 use system_tests::guards::Server;
+use system_tests::report::Report;
 use system_tests::scratch::Scratch;
 use system_tests::tool;
 
@@ -52,7 +51,7 @@ fn run() -> Result<bool> {
         bail!("needs root, for the kernel's mounts on loop devices");
     }
     let scratch = Scratch::new()?;
-    let mut report = Report::new();
+    let mut report = Report::default();
     let wanted = |name: &str| plan.cases.is_empty() || plan.cases.iter().any(|case| case == name);
     if wanted("mount") {
         cases::mount(&plan, &scratch, &mut report)?;

@@ -1,13 +1,11 @@
-//! Numbers, their table, and the targets.
+//! A table of measurements of extmap, fuse2fs and the kernel, and the targets.
 
-use system_tests::guards::Server;
-use system_tests::measure::{Values, number};
-
-pub(crate) use system_tests::measure::Unit;
+use crate::guards::Server;
+use crate::measure::{Unit, Values, number};
 
 /// What a row has to reach.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Target {
+pub enum Target {
     /// extmap is at least so many times as fast as the other server.
     Times(f64, Server),
     /// extmap takes at most so many times the other server's time.
@@ -18,7 +16,7 @@ pub(crate) enum Target {
 
 /// One measurement of all servers.
 #[derive(Clone, Debug)]
-pub(crate) struct Row {
+pub struct Row {
     name: String,
     unit: Unit,
     values: Vec<(Server, Values)>,
@@ -26,7 +24,8 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    pub(crate) fn new(name: &str, unit: Unit, targets: &[Target]) -> Self {
+    /// A row without values.
+    pub fn new(name: &str, unit: Unit, targets: &[Target]) -> Self {
         Self {
             name: name.into(),
             unit,
@@ -35,7 +34,8 @@ impl Row {
         }
     }
 
-    pub(crate) fn push(&mut self, server: Server, value: f64) {
+    /// One more value.
+    pub fn push(&mut self, server: Server, value: f64) {
         match self.values.iter_mut().find(|(known, _)| *known == server) {
             Some((_, values)) => values.push(value),
             None => {
@@ -88,31 +88,26 @@ impl Row {
 }
 
 /// All rows, and remarks.
-#[derive(Debug)]
-pub(crate) struct Report {
+#[derive(Debug, Default)]
+pub struct Report {
     rows: Vec<Row>,
     notes: Vec<String>,
 }
 
 impl Report {
-    pub(crate) fn new() -> Self {
-        Self {
-            rows: Vec::new(),
-            notes: Vec::new(),
-        }
-    }
-
-    pub(crate) fn add(&mut self, row: Row) {
+    /// A row that is complete.
+    pub fn add(&mut self, row: Row) {
         eprintln!("measured: {}", row.name);
         self.rows.push(row);
     }
 
-    pub(crate) fn note(&mut self, text: String) {
+    /// A remark below the table.
+    pub fn note(&mut self, text: String) {
         self.notes.push(text);
     }
 
     /// Prints everything; whether all targets are met.
-    pub(crate) fn print(&self) -> bool {
+    pub fn print(&self) -> bool {
         println!();
         println!(
             "| measurement | unit | extmap | fuse2fs | kernel on loop | x fuse2fs | x kernel |"
