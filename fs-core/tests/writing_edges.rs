@@ -574,3 +574,33 @@ fn a_directory_whose_parent_is_not_in_use() {
     assert!(error.is_corruption(), "{error}");
     volume.close().unwrap();
 }
+
+#[test]
+fn a_directory_with_blocks_beyond_its_size() {
+    let plain = ["-t", "ext4", "-b", "1024", "-O", "^dir_index"];
+    let fill = |tree: &std::path::Path| {
+        std::fs::create_dir(tree.join("dir")).unwrap();
+        for number in 0..20 {
+            std::fs::write(tree.join(format!("dir/{number:0>100}")), "").unwrap();
+        }
+    };
+    for options in [
+        &plain[..],
+        &["-t", "ext3", "-b", "1024", "-O", "^dir_index"],
+    ] {
+        let Some(image) = image(options, "16M", fill, &["sif /dir size 1024"]) else {
+            return;
+        };
+        let memory = Arc::new(Memory::new(image));
+        let volume = open(&memory);
+        let directory = volume.resolve(b"/dir", false).unwrap().number();
+        let refused = (0..20).find_map(|number| {
+            let name = format!("new {number:0>100}");
+            let new = NewInode::file(0o644);
+            volume.create(directory, name.as_bytes(), &new).err()
+        });
+        let error = refused.unwrap();
+        assert!(error.is_corruption(), "{error}");
+        volume.close().unwrap();
+    }
+}
