@@ -10,6 +10,7 @@
 //! are edited under it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 
 use parking_lot::Mutex;
@@ -54,8 +55,16 @@ struct State {
     head: InodeNumber,
     /// Of each inode of the list the one before (0 for the head) and after (0 for the last).
     links: HashMap<InodeNumber, (InodeNumber, InodeNumber)>,
-    slots: HashMap<InodeNumber, Slot>,
+    /// Where each inode of the orphan file stands: once, unless the file is damaged.
+    slots: HashMap<InodeNumber, Vec<Slot>>,
     blocks: Vec<FileBlockState>,
+}
+
+impl State {
+    /// The slot an inode is taken from next.
+    fn slot_of(&self, inode: InodeNumber) -> Option<Slot> {
+        self.slots.get(&inode)?.last().copied()
+    }
 }
 
 /// See the module.
@@ -98,7 +107,10 @@ impl Orphans {
         let state = self.state.lock();
         let mut all: Vec<InodeNumber> = state.links.keys().copied().collect();
         all.sort_unstable();
-        let mut filed: Vec<InodeNumber> = state.slots.keys().copied().collect();
+        let filed = state.slots.keys().copied();
+        let mut filed: Vec<InodeNumber> = filed
+            .filter(|inode| !state.links.contains_key(inode))
+            .collect();
         filed.sort_unstable();
         all.append(&mut filed);
         all
@@ -128,12 +140,19 @@ impl Orphans {
         Ok(())
     }
 
-    /// Makes an inode no orphan any more; nothing happens if it is none.
+    /// Makes an inode no orphan any more; nothing happens if it is none. Only in a damaged
+    /// volume does it stand in more than one place.
     pub(crate) fn remove<'v>(&'v self, change: &mut Change<'v>, inode: InodeNumber) -> Result<()> {
+        while self.remove_once(change, inode)? {}
+        Ok(())
+    }
+
+    /// Takes an inode from one of its places; false if it has none.
+    fn remove_once<'v>(&'v self, change: &mut Change<'v>, inode: InodeNumber) -> Result<bool> {
         let writer = change.writer;
         let (store, superblock) = (&writer.store, &writer.superblock);
         let mut state = self.state.lock();
-        let slot = state.slots.get(&inode).copied();
+        let slot = state.slot_of(inode);
         let was_orphan = self.take_off(
             store,
             superblock,
@@ -156,7 +175,7 @@ impl Orphans {
                 }
             });
         }
-        Ok(())
+        Ok(was_orphan)
     }
 
     /// Keeps an emptied slot from being used until the change has ended.
@@ -178,7 +197,7 @@ impl Orphans {
         state: &mut State,
         inode: InodeNumber,
     ) -> Result<bool> {
-        if let Some(slot) = state.slots.get(&inode).copied() {
+        if let Some(slot) = state.slot_of(inode) {
             self.set_slot(store, handle, state, slot, NONE)?;
             return Ok(true);
         }
@@ -204,12 +223,17 @@ impl Orphans {
             old = orphan::entry(bytes, slot.index);
             orphan::set_entry(place, bytes, slot.index, inode, seed);
         })?;
-        state.slots.remove(&InodeNumber(old));
+        if let Entry::Occupied(mut slots) = state.slots.entry(InodeNumber(old)) {
+            slots.get_mut().retain(|other| *other != slot);
+            if slots.get().is_empty() {
+                slots.remove();
+            }
+        }
         if inode == NONE {
             block.free += 1;
         } else {
             block.free = block.free.saturating_sub(1);
-            state.slots.insert(inode, slot);
+            state.slots.entry(inode).or_default().push(slot);
         }
         Ok(())
     }
@@ -394,7 +418,8 @@ fn load_file(
                         block: state.blocks.len(),
                         index,
                     };
-                    state.slots.insert(InodeNumber(inode), slot);
+                    let slots = state.slots.entry(InodeNumber(inode));
+                    slots.or_default().push(slot);
                 }
             }
         }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Tests only.
 
+use std::ops::ControlFlow;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
@@ -504,4 +505,102 @@ fn synced_names_survive_a_split_that_a_crash_interrupts_without_a_journal() {
         drop(volume);
     }
     assert!(bad.is_empty(), "{bad:#?}");
+}
+
+#[test]
+fn a_move_into_a_removed_directory_whose_parent_is_gone_as_well() {
+    let Some(image) = image(&["-t", "ext4", "-b", "1024"], "16M", |_| {}, &[]) else {
+        return;
+    };
+    let memory = Arc::new(Memory::new(image));
+    let volume = open(&memory);
+    let make = |parent: InodeNumber, name: &[u8]| {
+        let made = volume.create(parent, name, &NewInode::directory(0o755));
+        made.unwrap().number()
+    };
+    let top = make(ROOT, b"top");
+    let gone = make(top, b"gone");
+    let deep = make(gone, b"deep");
+    make(ROOT, b"moved");
+    volume.retain(deep).unwrap();
+    volume.rmdir(gone, b"deep").unwrap();
+    volume.rmdir(top, b"gone").unwrap();
+    let into = |parent| {
+        let moved = volume.rename(ROOT, b"moved", parent, b"new", RenameMode::Replace);
+        moved.unwrap_err().kind().clone()
+    };
+    // It is still held, so that it was there when it was looked up.
+    assert_eq!(into(deep), ErrorKind::NotFound);
+    assert_eq!(into(gone), ErrorKind::Stale);
+    let lost = volume.unlink(gone, b"any").unwrap_err();
+    assert_eq!(*lost.kind(), ErrorKind::NotFound);
+    let listed = volume.read_dir(gone, 0, &mut |_| ControlFlow::Continue(()));
+    assert_eq!(*listed.unwrap_err().kind(), ErrorKind::Stale);
+    // The parent's number is a file's now.
+    volume.sync().unwrap();
+    let file = volume.create(top, b"file", &NewInode::file(0o644));
+    assert_eq!(file.unwrap().number(), gone);
+    assert_eq!(into(deep), ErrorKind::NotFound);
+    volume.release(deep).unwrap();
+    volume.close().unwrap();
+    let checked = e2fsck("-fn", &memory.snapshot());
+    assert!(checked.is_clean, "{}", checked.said);
+}
+
+#[test]
+fn a_directory_whose_parent_is_not_in_use() {
+    let plain = ["-t", "ext4", "-b", "1024", "-O", "^metadata_csum"];
+    let fill = |tree: &std::path::Path| {
+        std::fs::create_dir_all(tree.join("a/b")).unwrap();
+        std::fs::create_dir(tree.join("moved")).unwrap();
+    };
+    let Some(mut image) = image(&plain, "16M", fill, &[]) else {
+        return;
+    };
+    let volume = read_only(image.clone());
+    let b = volume.resolve(b"/a/b", false).unwrap();
+    let state = volume.map(&b, FileBlock(0)).unwrap().state;
+    let ExtentState::Written(place) = state else {
+        panic!("{state:?}");
+    };
+    // The record of "..".
+    let at = place.0 as usize * 1024 + 12;
+    assert_eq!(image[at + 6..at + 10], [2, 2, b'.', b'.']);
+    image[at..at + 4].copy_from_slice(&500u32.to_le_bytes());
+    let memory = Arc::new(Memory::new(image));
+    let volume = open(&memory);
+    let moved = volume.rename(ROOT, b"moved", b.number(), b"new", RenameMode::Replace);
+    let error = moved.unwrap_err();
+    assert!(error.is_corruption(), "{error}");
+    volume.close().unwrap();
+}
+
+#[test]
+fn a_directory_with_blocks_beyond_its_size() {
+    let plain = ["-t", "ext4", "-b", "1024", "-O", "^dir_index"];
+    let fill = |tree: &std::path::Path| {
+        std::fs::create_dir(tree.join("dir")).unwrap();
+        for number in 0..20 {
+            std::fs::write(tree.join(format!("dir/{number:0>100}")), "").unwrap();
+        }
+    };
+    for options in [
+        &plain[..],
+        &["-t", "ext3", "-b", "1024", "-O", "^dir_index"],
+    ] {
+        let Some(image) = image(options, "16M", fill, &["sif /dir size 1024"]) else {
+            return;
+        };
+        let memory = Arc::new(Memory::new(image));
+        let volume = open(&memory);
+        let directory = volume.resolve(b"/dir", false).unwrap().number();
+        let refused = (0..20).find_map(|number| {
+            let name = format!("new {number:0>100}");
+            let new = NewInode::file(0o644);
+            volume.create(directory, name.as_bytes(), &new).err()
+        });
+        let error = refused.unwrap();
+        assert!(error.is_corruption(), "{error}");
+        volume.close().unwrap();
+    }
 }

@@ -190,7 +190,8 @@ fn without_a_journal_nothing_durable_is_lost() -> Result<()> {
             rule: Rule::Durable,
             ..Plan::new(300 * scale())
         };
-        let workloads = workload::shuffled(workload::pairs(), 9);
+        let mut workloads = vec![workload::one_of_two_names_moves()];
+        workloads.extend(workload::shuffled(workload::pairs(), 9));
         try_all("pairs", kind, &workload::setup(), &workloads, &plan)?;
     }
     Ok(())

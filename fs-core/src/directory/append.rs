@@ -39,6 +39,7 @@ pub(super) fn append(
     let store = change.store();
     let directory = change.inode(number)?;
     let block = next(store, &directory)?;
+    check_is_hole(store, &directory, block)?;
     let place = change.allocate_metadata(goal(change, &directory, block)?)?;
     change.create(place, role, bytes);
     let run = MappedExtent {
@@ -50,6 +51,21 @@ pub(super) fn append(
     let size_bytes = (block.0 + 1).saturating_mul(store.superblock.block_bytes.into());
     change.edit_inode(number, |edit| edit.set_size(size_bytes))?;
     Ok(block)
+}
+
+/// # Errors
+/// `Corrupt` if the directory has a block there already, beyond its size.
+fn check_is_hole(store: &Store, directory: &Inode, block: FileBlock) -> Result<()> {
+    let run = mapping::map_some(store, directory, block)?;
+    if run.state == ExtentState::Hole {
+        return Ok(());
+    }
+    Err(Error::corrupt(
+        format_args!("directory {}", directory.number()),
+        None,
+        format_args!("no blocks beyond its size of {block} blocks"),
+        format_args!("{:?}", run.state),
+    ))
 }
 
 fn goal(change: &Change<'_>, directory: &Inode, block: FileBlock) -> Result<FsBlock> {

@@ -199,3 +199,57 @@ fn an_emptied_slot_waits_for_its_change() {
     let state = writer.orphans.state.lock();
     assert!(state.blocks.iter().all(|block| block.held.is_empty()));
 }
+
+/// A damaged orphan file: inodes stand in two slots, and in three.
+#[test]
+fn an_inode_in_several_places_leaves_all_of_them() {
+    let options = ["-t", "ext4", "-b", "4096", "-O", "orphan_file"];
+    let Some((fixture, inodes)) = fixture(&options) else {
+        return;
+    };
+    let writer = &fixture.writer;
+    let (first, second) = (inodes[0], inodes[1]);
+    let mut change = writer.begin(12).unwrap();
+    change.add_orphan(first).unwrap();
+    change.add_orphan(second).unwrap();
+    change.finish();
+    writer.sync().unwrap();
+    writer.transactions.checkpoint(&writer.store.cache).unwrap();
+    let (place, seed) = {
+        let state = writer.orphans.state.lock();
+        (state.blocks[0].place, writer.orphans.seed)
+    };
+    let mut image = fixture.image();
+    let start = place.0 as usize * 4096;
+    let block = &mut image[start..start + 4096];
+    orphan::set_entry(place, block, 700, first, seed);
+    orphan::set_entry(place, block, 701, second, seed);
+    orphan::set_entry(place, block, 702, second, seed);
+
+    let entries = |image: &[u8]| orphan::entries(place, &image[start..start + 4096], seed).unwrap();
+    let damaged = Fixture::of(image);
+    let writer = &damaged.writer;
+    let both = vec![first.min(second), first.max(second)];
+    assert_eq!(writer.orphans.all(), both);
+    let mut taken_back = writer.begin(12).unwrap();
+    taken_back.remove_orphan(second).unwrap();
+    assert_eq!(writer.orphans.all(), [first]);
+    drop(taken_back);
+    assert_eq!(writer.orphans.all(), both);
+    assert_eq!(writer.orphans.state.lock().slots[&second].len(), 3);
+    for inode in [first, second] {
+        let mut change = writer.begin(12).unwrap();
+        change.remove_orphan(inode).unwrap();
+        change.finish();
+    }
+    assert_eq!(writer.orphans.all(), []);
+    let state = writer.orphans.state.lock();
+    assert!(state.blocks.iter().all(|block| block.held.is_empty()));
+    drop(state);
+    let mut change = writer.begin(1).unwrap();
+    writer.superblock.edit(&mut change.handle, |raw| {
+        mark_present(raw, false);
+    });
+    change.finish();
+    assert_eq!(entries(&damaged.close()), []);
+}

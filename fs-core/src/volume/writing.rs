@@ -62,20 +62,49 @@ pub(crate) fn open(device: Arc<dyn BlockDevice>, options: &WriteOptions) -> Resu
         return Err(ErrorKind::Unsupported(what).into());
     }
     let mmp = mmp::take(&device, &opened.superblock, &options.host, options.clock)?;
-    let opened = match &mmp {
+    let parts = match &mmp {
         // Somebody may have left it only after it was read.
-        Some(_) => open::open(&device, &reading)?,
-        None => opened,
+        Some(_) => open::open(&device, &reading),
+        None => Ok(opened),
     };
-    let mut store = recovery::store(Arc::clone(&device), opened, &reading);
+    match parts.and_then(|opened| open_parts(&meter, opened, &reading, options)) {
+        Ok((writer, report)) => Ok(Opened {
+            writer,
+            report,
+            mmp,
+        }),
+        Err(error) => {
+            give_up(mmp);
+            Err(error)
+        }
+    }
+}
+
+/// Gives back a volume that could not be opened, so that the next who tries need not watch
+/// for a user that is gone.
+pub(super) fn give_up(mmp: Option<MmpHold>) {
+    if let Some(Err(error)) = mmp.map(MmpHold::release) {
+        tracing::warn!("multiple mount protection could not be ended: {error}");
+    }
+}
+
+/// The rest of [`open`], when the volume is ours.
+fn open_parts(
+    meter: &Arc<Metered>,
+    opened: open::Opened,
+    reading: &OpenOptions,
+    options: &WriteOptions,
+) -> Result<(Writer, RecoveryReport)> {
+    let device: Arc<dyn BlockDevice> = Arc::clone(meter) as Arc<dyn BlockDevice>;
+    let mut store = recovery::store(Arc::clone(&device), opened, reading);
     let mut report = RecoveryReport::default();
     let mut replayed = Replayed::default();
     if store.superblock.has_incompat(IncompatFeatures::RECOVER) {
         replayed = replay_home(&store, &mut report)?;
         // The superblock may be among what was replayed.
-        let opened = open::open(&device, &reading)?;
+        let opened = open::open(&device, reading)?;
         opened.superblock.features.check_writable()?;
-        store = recovery::store(Arc::clone(&device), opened, &reading);
+        store = recovery::store(Arc::clone(&device), opened, reading);
     }
     let superblock = LiveSuperblock::new(read_superblock(&*device)?, store.superblock.block_bytes);
     let log = begin_log(&store, &superblock, options.clock, &replayed)?;
@@ -92,7 +121,7 @@ pub(crate) fn open(device: Arc<dyn BlockDevice>, options: &WriteOptions) -> Resu
         clock: options.clock,
         generations: Generations::new(options.clock != Clock::System),
         commits_each_change: options.commit_each_change,
-        meter,
+        meter: Arc::clone(meter),
         accounted_bytes: AtomicU64::new(0),
     };
     if !replayed.fast_commits.is_empty() {
@@ -100,11 +129,7 @@ pub(crate) fn open(device: Arc<dyn BlockDevice>, options: &WriteOptions) -> Resu
             .map_err(|error| error.context("the journal's fast commits cannot be replayed"))?;
     }
     report.orphans = writer.orphans.all();
-    Ok(Opened {
-        writer,
-        report,
-        mmp,
-    })
+    Ok((writer, report))
 }
 
 /// Makes everything durable and says that there is nothing to recover.

@@ -6,13 +6,14 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use images::{BlockDevice, Memory};
+use images::{BlockDevice, Fault, Faulty, Memory, Operation};
 
 use crate::error::{Error, ErrorKind};
 use crate::format::mmp::{MmpBlock, SEQUENCE_CLEAN, SEQUENCE_FSCK};
 use crate::format::superblock::Superblock;
 use crate::journal::tests::image::{Scratch, tools, tools_and_mounts};
-use crate::types::FsBlock;
+use crate::run::ExtentState;
+use crate::types::{FileBlock, FsBlock};
 use crate::volume::{NewInode, OpenOptions, Volume, WritableVolume, WriteOptions};
 
 fn scratch() -> Scratch {
@@ -115,6 +116,49 @@ fn a_volume_that_is_lost() {
     assert!(volume.sync().is_err());
     assert!(volume.close().is_err());
     assert!(memory.snapshot() == image, "written to after the loss");
+}
+
+/// Opening fails when the volume has been taken: before its journal is used, and after.
+#[test]
+fn a_volume_that_cannot_be_opened_is_given_back() {
+    if tools(&["mke2fs"]).is_none() {
+        return;
+    }
+    let no_log = |device: &Arc<Faulty>| {
+        let volume = Volume::open(device.clone(), &OpenOptions::default()).unwrap();
+        let log = volume.inode(crate::InodeNumber::JOURNAL).unwrap();
+        let ExtentState::Written(place) = volume.map(&log, FileBlock(0)).unwrap().state else {
+            panic!("a journal without blocks");
+        };
+        device.write_at(&[0; 1024], place.0 * 1024).unwrap();
+    };
+    // Without a journal opening ends with a commit. Taking the volume is one flush.
+    let no_change = |device: &Arc<Faulty>| {
+        device.set_fault(
+            Operation::Flush,
+            Some(Fault::Once(device.count(Operation::Flush) + 1)),
+        );
+    };
+    let failing: [(&[&str], &(dyn Fn(&Arc<Faulty>) + Sync)); 2] = [
+        (&["-b", "1024", "-O", "mmp"], &no_log),
+        (&["-b", "1024", "-O", "mmp,^has_journal"], &no_change),
+    ];
+    std::thread::scope(|scope| {
+        for (args, make_fail) in failing {
+            scope.spawn(move || {
+                let memory = Arc::new(Memory::new(Scratch::new(args).bytes()));
+                let faulty = Arc::new(Faulty::new(memory));
+                make_fail(&faulty);
+                let device: Arc<dyn BlockDevice> = faulty.clone();
+                let opened = WritableVolume::open(Arc::clone(&device), &options("host-a"));
+                let error = opened.expect_err("the volume was opened");
+                assert!(!matches!(error.kind(), ErrorKind::Busy(_)), "{error}");
+                let left = block(&device);
+                assert_eq!(&left.node[..7], b"host-a\0", "{args:?}: not taken");
+                assert_eq!(left.sequence, SEQUENCE_CLEAN, "{args:?}");
+            });
+        }
+    });
 }
 
 /// An image file that Linux has as well.

@@ -167,20 +167,23 @@ impl WritableVolume {
     /// # Errors
     /// `Stale` if it is out of range or not in use, `Corrupt` if damaged.
     pub fn inode(&self, number: InodeNumber) -> Result<Arc<Inode>> {
-        self.look(number, |store| {
-            let found = store.inode(number)?;
-            // What was removed keeps its type on the device.
-            if found.links() == 0 && !self.shared.retained.is_held(number) {
-                return Err(ErrorKind::Stale.into());
-            }
-            Ok(found)
-        })
+        self.look(number, |_| self.in_use(number))
+    }
+
+    /// The same for who holds its lock.
+    fn in_use(&self, number: InodeNumber) -> Result<Arc<Inode>> {
+        let found = self.store().inode(number)?;
+        // What was removed keeps its type on the device.
+        if found.links() == 0 && !self.shared.retained.is_held(number) {
+            return Err(ErrorKind::Stale.into());
+        }
+        Ok(found)
     }
 
     /// What `name` names in a directory, if anything.
     pub fn lookup(&self, parent: InodeNumber, name: &[u8]) -> Result<Option<InodeNumber>> {
         self.look(parent, |store| {
-            directory::lookup(store, store.inode(parent)?.as_ref(), name)
+            directory::lookup(store, self.in_use(parent)?.as_ref(), name)
         })
     }
 
@@ -190,7 +193,7 @@ impl WritableVolume {
     /// `NotFound` if there is no such name.
     pub fn child(&self, parent: InodeNumber, name: &[u8]) -> Result<Arc<Inode>> {
         self.look(parent, |store| {
-            namespace::child(store, store.inode(parent)?.as_ref(), name)
+            namespace::child(store, self.in_use(parent)?.as_ref(), name)
         })
     }
 
@@ -218,21 +221,21 @@ impl WritableVolume {
         visit: &mut dyn FnMut(DirEntry<'_>) -> ControlFlow<()>,
     ) -> Result<()> {
         self.look(parent, |store| {
-            directory::list(store, store.inode(parent)?.as_ref(), cookie, visit)
+            directory::list(store, self.in_use(parent)?.as_ref(), cookie, visit)
         })
     }
 
     /// The target of a symbolic link.
     pub fn read_link(&self, link: InodeNumber) -> Result<Vec<u8>> {
         self.look(link, |store| {
-            file::read_link(store, store.inode(link)?.as_ref())
+            file::read_link(store, self.in_use(link)?.as_ref())
         })
     }
 
     /// Reads up to `buf.len()` bytes at `offset`; less only at the end.
     pub fn read(&self, file: InodeNumber, buf: &mut [u8], offset: u64) -> Result<usize> {
         self.look(file, |store| {
-            file::read(store, store.inode(file)?.as_ref(), buf, offset)
+            file::read(store, self.in_use(file)?.as_ref(), buf, offset)
         })
     }
 
@@ -247,7 +250,7 @@ impl WritableVolume {
     ) -> Result<T> {
         self.look(file, |store| {
             let mut segments = Vec::new();
-            let inode = store.inode(file)?;
+            let inode = self.in_use(file)?;
             file::plan(store, &inode, offset, len_bytes, &mut segments)?;
             Ok(use_plan(&segments))
         })
@@ -260,7 +263,7 @@ impl WritableVolume {
     pub fn map(&self, file: InodeNumber, block: FileBlock) -> Result<MappedExtent> {
         self.look(file, |store| {
             let limit = FileBlock(mapping::FILE_BLOCKS_MAX);
-            mapping::map(store, store.inode(file)?.as_ref(), block, limit)
+            mapping::map(store, self.in_use(file)?.as_ref(), block, limit)
         })
     }
 
@@ -270,7 +273,7 @@ impl WritableVolume {
     /// `OutOfRange` at and beyond the end, and if no data follows.
     pub fn seek(&self, file: InodeNumber, offset: u64, target: SeekTarget) -> Result<u64> {
         self.look(file, |store| {
-            file::seek(store, store.inode(file)?.as_ref(), offset, target)
+            file::seek(store, self.in_use(file)?.as_ref(), offset, target)
         })
     }
 
@@ -281,14 +284,14 @@ impl WritableVolume {
     /// `NoAttribute` if there is none.
     pub fn xattr(&self, inode: InodeNumber, name: &[u8]) -> Result<Vec<u8>> {
         self.look(inode, |store| {
-            xattr::get(store, store.inode(inode)?.as_ref(), name)
+            xattr::get(store, self.in_use(inode)?.as_ref(), name)
         })
     }
 
     /// The full names of all extended attributes.
     pub fn xattr_names(&self, inode: InodeNumber) -> Result<Vec<Vec<u8>>> {
         self.look(inode, |store| {
-            xattr::names(store, store.inode(inode)?.as_ref())
+            xattr::names(store, self.in_use(inode)?.as_ref())
         })
     }
 

@@ -307,6 +307,9 @@ impl WritableVolume {
         loop {
             let mut lock = self.shared.locks.exclusive(&wanted);
             let directory = self.store().inode(parent)?;
+            if directory.links() == 0 {
+                return Err(ErrorKind::NotFound.into());
+            }
             let number = namespace::child(self.store(), &directory, name)?.number();
             // Which inode to lock is known only after this look. If somebody has it, all are
             // given up and taken in turn; then the name may lead elsewhere.

@@ -54,11 +54,13 @@ impl WritableVolume {
             trouble: Trouble::new(policy),
             report,
         });
-        if let Some(mmp) = &mmp {
-            let holder: Weak<dyn Holder> = Arc::<Shared>::downgrade(&shared);
-            mmp.report_to(holder)?;
+        let holder: Weak<dyn Holder> = Arc::<Shared>::downgrade(&shared);
+        let begun = mmp.as_ref().map_or(Ok(()), |mmp| mmp.report_to(holder));
+        let begun = begun.and_then(|()| shared.noted(begin_use(&shared.writer, options)));
+        if let Err(error) = begun {
+            writing::give_up(mmp);
+            return Err(error);
         }
-        shared.noted(begin_use(&shared.writer, options))?;
         finish_orphans(&shared.writer);
         let background = Background::start(&shared, options.commit_interval_ms);
         Ok(Self {

@@ -70,6 +70,19 @@ fn is_directory(inode: &Inode) -> bool {
 
 /// The number of levels a directory can lie deep before the way up counts as a circle.
 const DEPTH_MAX: u32 = 1 << 20;
+/// So often a way to the root is looked for that ends at a directory not there any more,
+/// before it counts as damaged.
+const WAYS_UP_MAX: u32 = 8;
+
+/// What came of one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    Done,
+    /// The names led elsewhere once everything was locked.
+    LedElsewhere,
+    /// A way to the root ended on the way, though it begins at a directory that is in use.
+    NoWayUp,
+}
 
 impl WritableVolume {
     /// Moves a name. If both names lead to the same inode nothing happens.
@@ -100,17 +113,26 @@ impl WritableVolume {
                 }
             }
             let _moves = (parent != new_parent).then(|| self.shared.moves.lock());
-            while !self.try_rename(from, to, mode)? {}
-            Ok(())
+            let mut ways_up = 0;
+            while ways_up < WAYS_UP_MAX {
+                match self.try_rename(from, to, mode)? {
+                    Attempt::Done => return Ok(()),
+                    Attempt::LedElsewhere => {}
+                    Attempt::NoWayUp => ways_up += 1,
+                }
+            }
+            let directories = format_args!("directories {parent} and {new_parent}");
+            let expected = "a way to the root";
+            Err(Error::corrupt(directories, None, expected, "one that ends"))
         })
     }
 
-    /// False if the names led elsewhere once everything was locked.
-    fn try_rename(&self, from: End<'_>, to: End<'_>, mode: RenameMode) -> Result<bool> {
+    fn try_rename(&self, from: End<'_>, to: End<'_>, mode: RenameMode) -> Result<Attempt> {
         let store = self.store();
         let source = self.child(from.parent, from.name)?;
         let target = self.lookup(to.parent, to.name)?;
-        let circle = self.find_circle(from, to, &source, target, mode)?;
+        // What it found counts only if the directories prove to be in use.
+        let circle = self.find_circle(from, to, &source, target, mode);
         let source = source.number();
         let mut wanted = vec![from.parent, to.parent, source];
         wanted.extend(target);
@@ -119,7 +141,7 @@ impl WritableVolume {
         let new_parent = directory_for_adding(store, to.parent)?;
         let found = directory::lookup(store, &old_parent, from.name)?;
         if found != Some(source) || directory::lookup(store, &new_parent, to.name)? != target {
-            return Ok(false);
+            return Ok(Attempt::LedElsewhere);
         }
         let the_move = Move {
             from,
@@ -130,10 +152,13 @@ impl WritableVolume {
         };
         check(store, &the_move, mode)?;
         if target == Some(source) {
-            return Ok(true);
+            return Ok(Attempt::Done);
         }
-        if let Some(error) = circle {
-            return Err(error.into());
+        match circle {
+            Ok(None) => {}
+            Ok(Some(error)) => return Err(error.into()),
+            Err(error) if is_gone(&error) => return Ok(Attempt::NoWayUp),
+            Err(error) => return Err(error),
         }
         let (ended, removal) = match mode {
             RenameMode::Exchange => self.exchange(&the_move)?,
@@ -142,11 +167,12 @@ impl WritableVolume {
         // An inode that ended with its name is finished with its lock still held.
         self.finish_removal(ended, removal)?;
         drop(lock);
-        Ok(true)
+        Ok(Attempt::Done)
     }
 
     /// No directory may come to lie below itself. Who is whose parent does not change while
     /// this looks: only moves between directories change it, and they come one at a time.
+    /// Directories may be removed meanwhile, the ancestors of one that has been among them.
     fn find_circle(
         &self,
         from: End<'_>,
@@ -284,6 +310,11 @@ impl WritableVolume {
         change.finish();
         Ok((source.number(), Removal::Nothing))
     }
+}
+
+/// True for what is found where a directory was that has been removed.
+fn is_gone(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Stale | ErrorKind::NotADirectory)
 }
 
 /// What rename(2) refuses.

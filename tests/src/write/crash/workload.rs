@@ -136,6 +136,16 @@ fn fsync(operation: &Operation) -> Operation {
     Operation::Fsync { target }
 }
 
+/// A file that has a durable name besides the one that moves: after a crash without a journal
+/// it may have three.
+pub fn one_of_two_names_moves() -> Vec<Operation> {
+    vec![
+        Operation::link("/A/foo", "/B/link1"),
+        Operation::fsync("/B"),
+        Operation::rename("/A/foo", "/B/foo", RenameMode::Replace),
+    ]
+}
+
 /// A longer workload of the same operations.
 pub fn random(seed: u64, len: usize) -> Vec<Operation> {
     let mut rng = Rng::new(seed);
