@@ -2,6 +2,8 @@
 //! `i_extra_isize` says, then extended attributes (ext4 on-disk layout,
 //! "Index Nodes").
 
+use std::sync::OnceLock;
+
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -98,6 +100,8 @@ pub struct Inode {
     extra_isize: u16,
     xattr_area: Box<[u8]>,
     checksum_seed: u32,
+    /// Set once the root of the block map has been checked.
+    root_is_checked: OnceLock<()>,
 }
 
 #[cfg(test)]
@@ -132,6 +136,17 @@ impl Inode {
 }
 
 impl Inode {
+    /// Runs `check` on the root of the block map unless that was accepted before: this
+    /// inode never changes, its successor is another.
+    pub(crate) fn check_root(&self, check: impl FnOnce(&[u8; 60]) -> Result<()>) -> Result<()> {
+        if self.root_is_checked.get().is_none() {
+            check(&self.block_area)?;
+            // Another thread may have set it.
+            let _ = self.root_is_checked.set(());
+        }
+        Ok(())
+    }
+
     /// Its number.
     pub fn number(&self) -> InodeNumber {
         self.number
@@ -773,6 +788,7 @@ fn typed(
         extra_isize: extra.i_extra_isize.get(),
         xattr_area: xattr_area.into(),
         checksum_seed,
+        root_is_checked: OnceLock::new(),
     })
 }
 

@@ -27,7 +27,7 @@ pub(super) fn find(store: &Store, inode: &Inode, block: FileBlock) -> Result<Map
     let number = inode.number();
     let name = format_args!("extent tree root of inode {number}");
     let root = inode.block_area();
-    extent::check(&store.superblock, &name, None, root, None)?;
+    inode.check_root(|root| extent::check(&store.superblock, &name, None, root, None))?;
     let whole = 0..FILE_BLOCKS_MAX;
     let mut step = look(&name, None, extent::view(root), whole, block)?;
     // The depth falls by one a level, checked against each node's own word.
