@@ -1,7 +1,7 @@
 //! Inodes in memory, as they were parsed.
 //!
 //! A table of small sets: an inode can lie in one set only, each has a lock of its own,
-//! and looking one up touches two lines of the processor's cache. (A list in order of use
+//! and looking one up touches one line of the processor's cache. (A list in order of use
 //! touches its neighbours with every look, and has one lock for many.) A full set gives up
 //! one of those that have not been asked for since it last had to choose.
 
@@ -13,13 +13,13 @@ use crate::format::inode::Inode;
 use crate::types::InodeNumber;
 
 /// Inodes in one set.
-const WAYS: usize = 8;
+const WAYS: usize = 4;
 /// However little memory there may be.
-const SETS_MIN: usize = 32;
+const SETS_MIN: usize = 64;
 /// No inode has this number.
 const NONE: InodeNumber = InodeNumber(0);
 
-/// The inodes of one set. The numbers of all fit into one line.
+/// The inodes of one set.
 #[derive(Debug)]
 pub(crate) struct Set {
     numbers: [InodeNumber; WAYS],
@@ -27,8 +27,15 @@ pub(crate) struct Set {
     /// A bit for each one that was asked for since the last choice.
     used: u8,
     /// Where the next choice begins.
-    hand: usize,
+    hand: u8,
 }
+
+/// A line of the processor's cache.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Line(Mutex<Set>);
+
+const _: () = assert!(size_of::<Line>() == 64);
 
 impl Set {
     const EMPTY: Self = Self {
@@ -64,15 +71,14 @@ impl Set {
     /// A way for one more inode, which has not been asked for yet: an empty one, or that of
     /// the inode that has to go.
     fn make_room(&mut self) -> usize {
-        if self.used == u8::MAX {
+        let hand = usize::from(self.hand);
+        let from_hand = || (hand..hand + WAYS).map(|way| way % WAYS);
+        if from_hand().all(|way| self.used >> way & 1 != 0) {
             self.used = 0;
         }
-        let is_unused = |way: &usize| self.used >> way & 1 == 0;
-        let mut from_hand = (self.hand..self.hand + WAYS).map(|way| way % WAYS);
-        let empty = self.position(NONE);
-        let way = empty.or_else(|| from_hand.find(is_unused));
-        let way = way.unwrap_or(self.hand);
-        self.hand = (way + 1) % WAYS;
+        let unused = from_hand().find(|way| self.used >> way & 1 == 0);
+        let way = self.position(NONE).or(unused).unwrap_or(hand);
+        self.hand = ((way + 1) % WAYS) as u8;
         self.used &= !(1 << way);
         way
     }
@@ -90,7 +96,7 @@ impl Set {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct InodeCache {
-    sets: Box<[Mutex<Set>]>,
+    sets: Box<[Line]>,
 }
 
 impl InodeCache {
@@ -98,7 +104,7 @@ impl InodeCache {
     pub(crate) fn new(inodes: usize) -> Self {
         let sets = (inodes / WAYS).max(SETS_MIN);
         Self {
-            sets: (0..sets).map(|_| Mutex::new(Set::EMPTY)).collect(),
+            sets: (0..sets).map(|_| Line(Mutex::new(Set::EMPTY))).collect(),
         }
     }
 
@@ -131,7 +137,9 @@ impl InodeCache {
         // a power of two: multiplied by the golden ratio both spread.
         let spread = u64::from(number.0.wrapping_mul(0x9E37_79B9));
         let set = (spread * self.sets.len() as u64) >> u32::BITS;
-        self.sets.get(usize::try_from(set).ok()?)
+        self.sets
+            .get(usize::try_from(set).ok()?)
+            .map(|line| &line.0)
     }
 }
 

@@ -77,17 +77,19 @@ const _: () = assert!(size_of::<RawInode>() == BASE_BYTES && EXTRA_BYTES == 32);
 /// An inode whose checksum and type are right. What its block map or xattrs
 /// say is checked where they are read.
 #[derive(Debug, Clone)]
+// In this order: what every look-up reads lies beside the reference counts.
+#[repr(C)]
 pub struct Inode {
     number: InodeNumber,
-    file_type: FileType,
+    links: u16,
     mode: u16,
+    file_type: FileType,
+    flags: InodeFlags,
     uid: u32,
     gid: u32,
+    generation: u32,
     size_bytes: u64,
     blocks_512: u64,
-    links: u16,
-    generation: u32,
-    flags: InodeFlags,
     project_id: u32,
     accessed: Timestamp,
     modified: Timestamp,
@@ -131,6 +133,7 @@ impl Inode {
             extra_isize: 32,
             xattr_area: Box::default(),
             checksum_seed: 0,
+            root_is_checked: OnceLock::new(),
         }
     }
 }
