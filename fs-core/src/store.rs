@@ -17,8 +17,11 @@ use crate::transaction::Handle;
 use crate::types::{FsBlock, GroupNumber, InodeNumber};
 use crate::unsynced::Unsynced;
 
-/// About what a cached inode costs besides its attributes, table entry included.
+/// About what a cached inode costs, its share of the table included, but for the part of it
+/// that holds attributes.
 const INODE_COST_BYTES: usize = 320;
+/// The part of an inode on disk that is kept in other form.
+const PARSED_BYTES: usize = 160;
 
 /// Read access to one volume's metadata.
 #[derive(Debug)]
@@ -59,7 +62,8 @@ impl Store {
         cache: BlockCache,
         inode_cache_bytes: usize,
     ) -> Self {
-        let cost_bytes = INODE_COST_BYTES + usize::from(superblock.inode_bytes);
+        let attribute_bytes = usize::from(superblock.inode_bytes).saturating_sub(PARSED_BYTES);
+        let cost_bytes = INODE_COST_BYTES + attribute_bytes;
         let groups = superblock.group_count;
         Self {
             superblock,
