@@ -604,3 +604,75 @@ fn a_directory_with_blocks_beyond_its_size() {
         volume.close().unwrap();
     }
 }
+
+/// Two files exchange blocks in several steps, and the map of the second comes to need more
+/// nodes than there are free blocks, or just not.
+#[test]
+fn an_exchange_for_which_there_is_no_space_leaves_both_files_as_they_were() {
+    let small = [
+        "-t",
+        "ext4",
+        "-b",
+        "1024",
+        "-J",
+        "size=1",
+        "-O",
+        "^resize_inode",
+    ];
+    const EXTENTS: u64 = 1500;
+    let Some(image) = image(&small, "12M", |_| {}, &[]) else {
+        return;
+    };
+    let memory = Arc::new(Memory::new(image));
+    let volume = open(&memory);
+    let new = |name: &[u8]| {
+        let made = volume.create(ROOT, name, &NewInode::file(0o644)).unwrap();
+        made.number()
+    };
+    let (a, b, rest) = (new(b"a"), new(b"b"), new(b"rest"));
+    for number in 0..EXTENTS {
+        let fill = [number as u8 | 1; 1024];
+        volume.write(a, &fill, number << 11).unwrap();
+    }
+    volume
+        .write(b, &vec![2; 2048 * EXTENTS as usize], 0)
+        .unwrap();
+    let mut filled = 0;
+    while let Ok(written) = volume.write(rest, &[4; 1024], filled) {
+        filled += written as u64;
+    }
+    volume.close().unwrap();
+    let full = memory.snapshot();
+
+    let (mut refused, mut done) = (0, 0);
+    for free in 0..24 {
+        let memory = Arc::new(Memory::new(full.clone()));
+        let volume = open(&memory);
+        volume.truncate(rest, filled - (free << 10)).unwrap();
+        volume.sync().unwrap();
+        let content = |file: InodeNumber| {
+            let size = volume.inode(file).unwrap().size_bytes();
+            let mut content = vec![0; size as usize];
+            volume.read(file, &mut content, 0).unwrap();
+            content
+        };
+        let before = (content(a), content(b));
+        match volume.swap_extents(a, 0, b, 0, EXTENTS << 11) {
+            Ok(()) => {
+                done += 1;
+                let len = before.0.len();
+                assert!(content(a) == before.1[..len] && content(b)[..len] == before.0);
+            }
+            Err(error) => {
+                refused += 1;
+                assert_eq!(*error.kind(), ErrorKind::NoSpace);
+                assert!(content(a) == before.0, "{free} blocks free: a has changed");
+                assert!(content(b) == before.1, "{free} blocks free: b has changed");
+            }
+        }
+        volume.close().unwrap();
+        let checked = e2fsck("-fn", &memory.snapshot());
+        assert!(checked.is_clean, "{}", checked.said);
+    }
+    assert!(refused > 3 && done > 0, "{refused} refused, {done} done");
+}

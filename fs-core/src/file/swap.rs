@@ -1,7 +1,7 @@
 //! Two files exchange blocks, as Linux's `EXT4_IOC_MOVE_EXT` does for defragmentation.
 //!
 //! Sizes and times stay: who defragments moves equal content. Steps are bounded; a crash
-//! between two leaves the first part exchanged.
+//! between two leaves the first part exchanged, a step that fails has it exchanged back.
 
 use super::edit::{FileEdit, WriteContext, check_not_append_only, check_writable};
 use crate::change::Writer;
@@ -61,7 +61,7 @@ pub(crate) fn swap_extents(
     // What lies behind an end may come to lie inside the other file, and the other way round.
     a_file.zero_tail(&a_inode)?;
     b_file.zero_tail(&b_inode)?;
-    exchange(&a_file, a_start, &b_file, b_start, len_blocks)?;
+    exchange_or_not(writer, (a, a_start), (b, b_start), len_blocks)?;
     a_file.zero_tail(a_file.inode()?.as_ref())?;
     b_file.zero_tail(b_file.inode()?.as_ref())
 }
@@ -75,28 +75,81 @@ fn check_file(inode: &Inode) -> Result<()> {
     Ok(())
 }
 
-fn exchange(
-    a: &FileEdit<'_>,
-    a_start: FileBlock,
-    b: &FileEdit<'_>,
-    b_start: FileBlock,
+/// Exchanges all, or nothing: a part that is done when something fails is exchanged back. For
+/// that the reserve may be used. Without one the nodes it takes may be missing, as those that
+/// became free may be in use again: then the part stays exchanged.
+fn exchange_or_not(
+    writer: &Writer,
+    a: (InodeNumber, FileBlock),
+    b: (InodeNumber, FileBlock),
     len_blocks: u64,
 ) -> Result<()> {
     let mut done = 0;
-    while done < len_blocks {
-        let (a_inode, b_inode) = (a.inode()?, b.inode()?);
-        let credits = a.long_credits(&a_inode) + b.long_credits(&b_inode);
-        let a_from = FileBlock(a_start.0 + done);
-        let b_from = FileBlock(b_start.0 + done);
-        let left = len_blocks - done;
-        let progress = a.change(credits, |change| {
-            mapping::swap(change, a.number, a_from, b.number, b_from, left)
-        })?;
-        let Progress::Until(next) = progress else {
-            break;
-        };
-        let next = a.advanced(a_from, next, next > a_from)?;
-        done = next.0.saturating_sub(a_start.0);
+    let pair = Pair::new(writer, a, b, WriteContext::default())?;
+    let failed = match pair.exchange(&mut done, len_blocks) {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    };
+    let context = WriteContext {
+        may_use_reserve: true,
+        ..WriteContext::default()
+    };
+    let mut undone = 0;
+    let undoing =
+        Pair::new(writer, a, b, context).and_then(|pair| pair.exchange(&mut undone, done));
+    if let Err(error) = undoing {
+        let left = done.saturating_sub(undone);
+        tracing::warn!(
+            "{left} blocks of inodes {} and {} stay exchanged: {error}",
+            a.0,
+            b.0
+        );
     }
-    Ok(())
+    Err(failed)
+}
+
+/// Two files and where their ranges begin.
+struct Pair<'w> {
+    a: FileEdit<'w>,
+    a_start: FileBlock,
+    b: FileEdit<'w>,
+    b_start: FileBlock,
+}
+
+impl<'w> Pair<'w> {
+    fn new(
+        writer: &'w Writer,
+        (a, a_start): (InodeNumber, FileBlock),
+        (b, b_start): (InodeNumber, FileBlock),
+        context: WriteContext,
+    ) -> Result<Self> {
+        Ok(Self {
+            a: FileEdit::new(writer, a, context)?,
+            a_start,
+            b: FileEdit::new(writer, b, context)?,
+            b_start,
+        })
+    }
+
+    /// Exchanges the first `len_blocks` blocks; `done` says how many are, also after an
+    /// error.
+    fn exchange(&self, done: &mut u64, len_blocks: u64) -> Result<()> {
+        let Self { a, b, .. } = self;
+        while *done < len_blocks {
+            let (a_inode, b_inode) = (a.inode()?, b.inode()?);
+            let credits = a.long_credits(&a_inode) + b.long_credits(&b_inode);
+            let a_from = FileBlock(self.a_start.0 + *done);
+            let b_from = FileBlock(self.b_start.0 + *done);
+            let left = len_blocks - *done;
+            let progress = a.change(credits, |change| {
+                mapping::swap(change, a.number, a_from, b.number, b_from, left)
+            })?;
+            let Progress::Until(next) = progress else {
+                break;
+            };
+            let next = a.advanced(a_from, next, next > a_from)?;
+            *done = next.0.saturating_sub(self.a_start.0);
+        }
+        Ok(())
+    }
 }

@@ -66,6 +66,8 @@ impl WritableVolume {
     ///
     /// # Errors
     /// `InvalidInput` for ranges that overlap, lie beyond an end or are not whole blocks.
+    /// `NoSpace`: then all is as it was; only if not even the reserve has the blocks it takes
+    /// to exchange back what was done, that part stays exchanged, and the log says so.
     pub fn swap_extents(
         &self,
         a: InodeNumber,
