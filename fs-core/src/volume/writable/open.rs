@@ -60,7 +60,7 @@ impl WritableVolume {
         }
         shared.noted(begin_use(&shared.writer, options))?;
         finish_orphans(&shared.writer);
-        let background = Background::start(&shared, options.commit_interval_ms);
+        let background = Background::start(&shared, options);
         Ok(Self {
             shared,
             background,
