@@ -102,6 +102,71 @@ fn what_was_synced_survives_a_crash() -> Result<()> {
     Ok(())
 }
 
+/// Killed at work, again and again on one image: each time what had been synced is there, and
+/// after the journal's replay the volume is whole.
+#[test]
+fn killed_at_work() -> Result<()> {
+    needs_mounts!();
+    let scratch = Scratch::new()?;
+    let image = scratch.mke2fs("image", 64 << 20, &[])?;
+    for round in 0..8u64 {
+        let mounted = mount(&image, &scratch, "")?;
+        let dir = mounted.path().join(format!("round{round}"));
+        let synced = std::thread::scope(|scope| {
+            let worker = scope.spawn(|| work_until_killed(&dir));
+            std::thread::sleep(Duration::from_millis(60 + 45 * round));
+            let killed = kill(&mounted, Signal::KILL);
+            let synced = worker.join();
+            killed.and(synced.map_err(|_| anyhow::anyhow!("the worker panicked")))
+        })?;
+        mounted.unmount()?;
+        let again = mount(&image, &scratch, "")?;
+        let dir = again.path().join(format!("round{round}"));
+        for number in 0..synced {
+            let found = std::fs::read(dir.join(format!("{number}")))
+                .with_context(|| format!("round {round}: file {number} of {synced}"))?;
+            ensure!(found == content(number), "round {round}: file {number}");
+        }
+        if round % 2 == 1 {
+            std::fs::remove_dir_all(&dir)?;
+        }
+        again.unmount()?;
+        fsck(&image).with_context(|| format!("round {round}"))?;
+    }
+    Ok(())
+}
+
+fn content(number: usize) -> Vec<u8> {
+    vec![number as u8; 1 + number * 1571 % 40_000]
+}
+
+/// Makes and syncs files, some of them by a detour, until something fails; how many were
+/// synced.
+fn work_until_killed(dir: &Path) -> usize {
+    let mut synced = 0;
+    let mut step = || -> Result<()> {
+        let path = dir.join(format!("{synced}"));
+        let first = if synced % 3 == 0 {
+            dir.join("new")
+        } else {
+            path.clone()
+        };
+        let mut file = File::create(&first)?;
+        file.write_all(&content(synced))?;
+        std::fs::write(dir.join("other"), content(synced + 1))?;
+        if first != path {
+            std::fs::rename(&first, &path)?;
+        }
+        fsync(&file)?;
+        synced += 1;
+        Ok(())
+    };
+    if std::fs::create_dir(dir).is_ok() {
+        while step().is_ok() {}
+    }
+    synced
+}
+
 /// An idle server sleeps: not one tick of processor time in a second.
 #[test]
 fn idleness_costs_nothing() -> Result<()> {
