@@ -1,10 +1,12 @@
 //! Opening an image for inspection.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
 use fs_core::{OpenOptions, Recovery, Volume};
+use images::BlockDevice;
 
 use crate::size::parse_bytes;
 
@@ -54,6 +56,38 @@ impl ImageArgs {
     }
 }
 
+/// Where in an image a file system lies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) image: &'a Path,
+    pub(crate) offset_bytes: Option<u64>,
+    pub(crate) partition: Option<u32>,
+}
+
+impl Place<'_> {
+    /// Opens the image; errors may lack its name, see [`Place::named`].
+    pub(crate) fn open(&self, read_only: bool) -> images::Result<Arc<dyn BlockDevice>> {
+        let options = images::OpenOptions {
+            read_only,
+            offset_bytes: self.offset_bytes,
+            partition: self.partition,
+            ..images::OpenOptions::default()
+        };
+        images::open(self.image, &options)
+    }
+
+    /// An error with the image's name.
+    pub(crate) fn named(&self, error: images::Error) -> anyhow::Error {
+        match error {
+            // These name the image themselves.
+            images::Error::Open { .. }
+            | images::Error::InUse { .. }
+            | images::Error::WrongType { .. } => anyhow::Error::from(error),
+            other => anyhow::Error::from(other).context(self.image.display().to_string()),
+        }
+    }
+}
+
 /// Opens an image read-only; every error names the image.
 pub(crate) fn open_volume(
     image: &Path,
@@ -61,19 +95,11 @@ pub(crate) fn open_volume(
     partition: Option<u32>,
     options: &OpenOptions,
 ) -> anyhow::Result<Volume> {
-    let where_ = || image.display().to_string();
-    let device_options = images::OpenOptions {
-        read_only: true,
+    let place = Place {
+        image,
         offset_bytes,
         partition,
-        ..images::OpenOptions::default()
     };
-    let device = images::open(image, &device_options).map_err(|error| match error {
-        // These name the image themselves.
-        images::Error::Open { .. }
-        | images::Error::InUse { .. }
-        | images::Error::WrongType { .. } => anyhow::Error::from(error),
-        other => anyhow::Error::from(other).context(where_()),
-    })?;
-    Volume::open(device, options).with_context(where_)
+    let device = place.open(true).map_err(|error| place.named(error))?;
+    Volume::open(device, options).with_context(|| image.display().to_string())
 }

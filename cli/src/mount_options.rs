@@ -14,12 +14,15 @@ const CACHE_BYTES: RangeInclusive<u64> = 1 << 20..=64 << 30;
 /// Bounds of `threads=`.
 const THREADS: RangeInclusive<usize> = 1..=256;
 
+/// Bounds of `commit=`.
+const COMMIT_SECONDS: RangeInclusive<u64> = 0..=86_400;
+
 /// What fstab(5) and mount(8) say to each other; means nothing here.
 const NOISE: &[&str] = &[
     "defaults", "auto", "noauto", "user", "users", "nouser", "nofail", "_netdev",
 ];
-/// Flags of mount(8) about when times of access and data are written. A mount
-/// for reading writes neither.
+/// Flags of mount(8) about when times of access are written: never, as the kernel does
+/// not tell of reads from its cache.
 const IDLE_FLAGS: &[&str] = &[
     "diratime",
     "nodiratime",
@@ -29,9 +32,6 @@ const IDLE_FLAGS: &[&str] = &[
     "nostrictatime",
     "lazytime",
     "nolazytime",
-    "sync",
-    "async",
-    "dirsync",
 ];
 /// Noise with a value or a name of someone's own.
 const NOISE_PREFIXES: &[&str] = &["x-", "X-", "comment=", "user="];
@@ -58,6 +58,43 @@ pub(crate) enum Access {
     Root,
     /// Everybody.
     Other,
+}
+
+/// Whether the image is opened for writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Intent {
+    /// For writing if that is possible, else for reading.
+    #[default]
+    Either,
+    /// For reading (`ro`).
+    Read,
+    /// For writing or not at all (`rw`, said by a person).
+    Write,
+}
+
+/// What is done when damage is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnErrors {
+    Continue,
+    RemountReadOnly,
+    Panic,
+}
+
+/// How changes are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Writing {
+    /// `None` for what the superblock says.
+    pub(crate) errors: Option<OnErrors>,
+    /// Tell the device of blocks that become free.
+    pub(crate) discard: bool,
+    /// Nothing written stays in the page cache alone.
+    pub(crate) writethrough: bool,
+    /// Every change is durable at once.
+    pub(crate) sync: bool,
+    /// Every open(2) asks the server.
+    pub(crate) ask_opens: bool,
+    /// Seconds between commits.
+    pub(crate) commit_seconds: Option<u64>,
 }
 
 /// Flags of the mount point; `None` where nothing was said.
@@ -95,6 +132,8 @@ pub(crate) struct MountOptions {
     pub(crate) cache_bytes: Option<usize>,
     /// The source that the mount table shows.
     pub(crate) fs_name: Option<String>,
+    pub(crate) intent: Intent,
+    pub(crate) writing: Writing,
     pub(crate) flags: VfsFlags,
 }
 
@@ -102,21 +141,21 @@ impl MountOptions {
     /// Reads the lists of one or more `-o`. An error is one sentence.
     pub(crate) fn parse<S: AsRef<str>>(lists: &[S], caller: Caller) -> Result<Self, String> {
         let mut options = Self::default();
-        let mut write = false;
         for option in lists.iter().flat_map(|list| list.as_ref().split(',')) {
             match option {
                 "" => {}
-                "ro" => write = false,
-                "rw" => write = true,
+                "ro" => options.intent = Intent::Read,
+                "rw" if caller == Caller::Person => options.intent = Intent::Write,
+                "rw" => options.intent = Intent::Either,
                 _ => match options.apply(option) {
                     Err(Refusal::Unknown) if caller == (Caller::MountHelper { sloppy: true }) => {}
                     result => result.map_err(|refusal| refusal.sentence(option))?,
                 },
             }
         }
-        if write && caller == Caller::Person {
+        if options.intent == Intent::Write && options.is_for_reading() {
             return Err(
-                "mount option 'rw': writing into an image is not possible yet, use 'ro'".into(),
+                "mount options 'norecovery' and 'sb=' are for reading: leave out 'rw'".into(),
             );
         }
         if options.offset_bytes.is_some() && options.partition.is_some() {
@@ -125,6 +164,11 @@ impl MountOptions {
             );
         }
         Ok(options)
+    }
+
+    /// Whether something is asked for that only reading can give.
+    pub(crate) fn is_for_reading(&self) -> bool {
+        self.norecovery || self.superblock_kib.is_some()
     }
 
     fn apply(&mut self, option: &str) -> Result<(), Refusal> {
@@ -144,8 +188,14 @@ impl MountOptions {
             "default_permissions" => self.default_permissions = true,
             "allow_other" => self.set_access(Access::Other)?,
             "allow_root" => self.set_access(Access::Root)?,
+            "discard" => self.writing.discard = true,
+            "nodiscard" => self.writing.discard = false,
+            "writethrough" => self.writing.writethrough = true,
+            "askopen" => self.writing.ask_opens = true,
+            "sync" | "dirsync" => self.writing.sync = true,
+            "async" => self.writing.sync = false,
             "offset" | "partition" | "sb" | "uid" | "gid" | "umask" | "threads" | "cache"
-            | "fsname" => return Err(Refusal::NoValue),
+            | "fsname" | "errors" | "commit" => return Err(Refusal::NoValue),
             _ => return self.flags.apply(word),
         }
         Ok(())
@@ -169,6 +219,12 @@ impl MountOptions {
                 let bytes = parse_bytes(value).map_err(Refusal::Value)?;
                 let bytes = in_range(Some(bytes), CACHE_BYTES)?;
                 self.cache_bytes = Some(usize::try_from(bytes).unwrap_or(usize::MAX));
+            }
+            "errors" => self.writing.errors = Some(parse_on_errors(value)?),
+            "commit" => {
+                let seconds = in_range(parse_decimal(value), COMMIT_SECONDS)?;
+                // As for ext4: 0 for the default.
+                self.writing.commit_seconds = (seconds > 0).then_some(seconds);
             }
             "fsname" if value.is_empty() => return Err(Refusal::NoValue),
             "fsname" => self.fs_name = Some(value.to_owned()),
@@ -238,6 +294,18 @@ where
     })
 }
 
+fn parse_on_errors(value: &str) -> Result<OnErrors, Refusal> {
+    Ok(match value {
+        "continue" => OnErrors::Continue,
+        "remount-ro" => OnErrors::RemountReadOnly,
+        "panic" => OnErrors::Panic,
+        _ => {
+            let words = "the value must be 'continue', 'remount-ro' or 'panic'";
+            return Err(Refusal::Value(words.into()));
+        }
+    })
+}
+
 fn parse_umask(value: &str) -> Result<u16, Refusal> {
     let octal = !value.is_empty() && value.bytes().all(|b| matches!(b, b'0'..=b'7'));
     octal
@@ -266,8 +334,12 @@ mod tests {
     #[test]
     fn nothing_said_is_the_default() {
         assert_eq!(person(""), Ok(MountOptions::default()));
-        assert_eq!(person("ro"), Ok(MountOptions::default()));
-        assert_eq!(person(",,ro,"), Ok(MountOptions::default()));
+        let read = Ok(MountOptions {
+            intent: Intent::Read,
+            ..MountOptions::default()
+        });
+        assert_eq!(person("ro"), read);
+        assert_eq!(person(",,ro,"), read);
     }
 
     #[test]
@@ -297,6 +369,8 @@ mod tests {
             threads: NonZeroUsize::new(4),
             cache_bytes: Some(64 << 20),
             fs_name: Some("disk".into()),
+            intent: Intent::Read,
+            writing: Writing::default(),
             flags: VfsFlags::default(),
         };
         assert_eq!(options, Ok(expected));
@@ -322,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_about_writing_are_accepted() {
+    fn flags_about_times_of_access_are_accepted() {
         for flag in IDLE_FLAGS {
             assert_eq!(person(flag), Ok(MountOptions::default()), "{flag}");
         }
@@ -334,11 +408,40 @@ mod tests {
     }
 
     #[test]
-    fn writing_is_refused_to_people_only() {
-        assert!(refused("rw").contains("'rw': writing into an image is not possible yet"));
-        assert!(refused("ro,rw").contains("'rw'"));
-        assert!(person("rw,ro").is_ok());
-        assert_eq!(helper("rw,dev,suid").expect("rw").flags.suid, Some(true));
+    fn people_insist_on_writing_and_mount_does_not() {
+        assert_eq!(person("").expect("").intent, Intent::Either);
+        assert_eq!(person("ro,rw").expect("rw").intent, Intent::Write);
+        assert_eq!(person("rw,ro").expect("ro").intent, Intent::Read);
+        let options = helper("rw,dev,suid").expect("rw");
+        assert_eq!(options.intent, Intent::Either);
+        assert_eq!(options.flags.suid, Some(true));
+        assert!(refused("rw,norecovery").contains("for reading"));
+        assert!(refused("sb=8193,rw").contains("for reading"));
+    }
+
+    #[test]
+    fn how_changes_are_made() {
+        let list = "errors=remount-ro,discard,writethrough,sync,askopen,commit=7";
+        let expected = Writing {
+            errors: Some(OnErrors::RemountReadOnly),
+            discard: true,
+            writethrough: true,
+            sync: true,
+            ask_opens: true,
+            commit_seconds: Some(7),
+        };
+        assert_eq!(person(list).expect(list).writing, expected);
+        let undone = "discard,nodiscard,sync,async,commit=5,commit=0";
+        assert_eq!(person(undone).expect(undone).writing, Writing::default());
+        for wrong in [
+            "errors=",
+            "errors=stop",
+            "commit=-1",
+            "commit=86401",
+            "commit=x",
+        ] {
+            assert!(refused(wrong).contains(wrong), "{wrong}");
+        }
     }
 
     #[test]
@@ -370,6 +473,8 @@ mod tests {
             "threads",
             "cache",
             "fsname",
+            "errors",
+            "commit",
         ] {
             let expected = format!("mount option '{name}' needs a value");
             assert_eq!(refused(name), expected);

@@ -11,6 +11,7 @@
 //! [`WritableVolume`].
 #![forbid(unsafe_code)]
 
+pub mod acl;
 mod cache;
 mod change;
 mod clock;

@@ -1,6 +1,6 @@
 //! GETATTR, STATX, ACCESS and STATFS, and how an inode becomes attributes.
 
-use fs_core::{Error, FileType, Inode, Timestamp};
+use fs_core::{Error, FileType, Inode, InodeFlags, Timestamp};
 use rustix::io::Errno;
 
 use crate::failure::Failure;
@@ -53,12 +53,15 @@ pub(crate) fn statx(server: &Server, nodeid: u64) -> Result<Reply<'static>, Fail
 const EXECUTE_BITS: u16 = 0o111;
 
 /// Only asked where the kernel does not check permissions: there everything is
-/// allowed but writing, and executing what nobody may execute.
+/// allowed but writing to what cannot be written, and executing what nobody may execute.
 pub(crate) fn access(server: &Server, nodeid: u64, mask: u32) -> Result<Reply<'static>, Failure> {
-    if mask & W_OK != 0 {
-        return Err(Errno::ROFS.into());
-    }
     let inode = server.inode(nodeid)?;
+    if mask & W_OK != 0 {
+        server.writer()?;
+        if inode.flags().contains(InodeFlags::IMMUTABLE) {
+            return Err(Errno::PERM.into());
+        }
+    }
     let is_executable = inode.file_type() == FileType::Directory
         || server.presentation.mode(&inode) & EXECUTE_BITS != 0;
     if mask & X_OK != 0 && !is_executable {
@@ -100,7 +103,7 @@ pub(crate) fn entry(server: &Server, inode: &Inode) -> Result<EntryOut, Failure>
     })
 }
 
-fn attr(server: &Server, inode: &Inode) -> Result<Attr, Failure> {
+pub(crate) fn attr(server: &Server, inode: &Inode) -> Result<Attr, Failure> {
     let size = inode.size_bytes();
     if i64::try_from(size).is_err() {
         return Err(impossible_size(inode).into());

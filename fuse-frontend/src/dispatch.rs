@@ -2,13 +2,14 @@
 
 use rustix::io::Errno;
 
+use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::listing::{self, Detail};
 use crate::replies::Reply;
-use crate::requests::{Message, Request};
+use crate::requests::{self, Forgotten, Message, Request};
 use crate::scratch::Scratch;
-use crate::server::Server;
-use crate::{attributes, data, ioctls, namespace, xattrs};
+use crate::server::{Server, number_of};
+use crate::{attributes, changes, data, ioctls, namespace, xattrs};
 
 /// The answer to a request.
 pub(crate) fn answer<'w>(
@@ -21,40 +22,69 @@ pub(crate) fn answer<'w>(
         return Err(Errno::ACCESS.into());
     }
     let node = header.nodeid;
-    match message.request()? {
-        Request::Lookup { name } => namespace::lookup(server, node, name),
+    if server.volume.writer().is_none() {
+        if requests::is_change(header.opcode) {
+            return Err(Errno::ROFS.into());
+        }
+        if requests::is_sync(header.opcode) {
+            return Err(Errno::NOSYS.into());
+        }
+    }
+    match message.request(server.agreed)? {
+        Request::Lookup { name } => namespace::lookup(server, node, name, &mut scratch.granted),
         Request::GetAttr => attributes::getattr(server, node),
         Request::Statx => attributes::statx(server, node),
         Request::Access { mask } => attributes::access(server, node, mask),
         Request::StatFs => Ok(attributes::statfs(server)),
         Request::ReadLink => namespace::readlink(server, node),
-        Request::Open => namespace::open(server),
+        Request::Open { flags } => namespace::open(server, node, flags),
         Request::OpenDir => namespace::opendir(server),
         Request::Release | Request::Destroy => Ok(Reply::Done),
         Request::Read(arguments) => data::read(server, node, arguments, scratch),
         Request::ReadDir(arguments) => {
-            listing::read(server, node, arguments, Detail::Names, &mut scratch.listing)
+            listing::read(server, node, arguments, Detail::Names, scratch)
         }
         Request::ReadDirPlus(arguments) => {
-            let buffer = &mut scratch.listing;
-            listing::read(server, node, arguments, Detail::Attributes, buffer)
+            listing::read(server, node, arguments, Detail::Attributes, scratch)
         }
         Request::Lseek(arguments) => data::lseek(server, node, arguments),
         Request::Bmap(arguments) => data::bmap(server, node, arguments),
         Request::GetXattr { size, name } => xattrs::get(server, node, size, name),
         Request::ListXattr { size } => {
-            xattrs::list(server, node, header.uid, size, &mut scratch.listing)
+            xattrs::list(server, node, Caller::of(header), size, &mut scratch.listing)
         }
-        Request::Ioctl(arguments) => ioctls::ioctl(server, node, arguments),
-        // Nodes are not counted; and nothing here takes long enough to be
-        // worth interrupting (the kernel expects no answer to that).
-        Request::Forget | Request::Interrupt => Ok(Reply::Silence),
-        Request::Change => Err(Errno::ROFS.into()),
-        // The kernel does without, and does not ask again.
-        Request::Declined | Request::Unknown => Err(Errno::NOSYS.into()),
+        Request::Ioctl(arguments, data) => ioctls::ioctl(server, header, arguments, data),
+        Request::Change(change) => changes::answer(server, message, &change, scratch),
+        Request::Sync => {
+            server.writer()?.sync()?;
+            Ok(Reply::Done)
+        }
+        Request::Forget(forgotten) => {
+            forget(server, &forgotten);
+            Ok(Reply::Silence)
+        }
+        // Nothing here takes long enough to be worth interrupting (the kernel expects no
+        // answer to that).
+        Request::Interrupt => Ok(Reply::Silence),
+        // The kernel does without, and does not ask again. At close(2) it has sent all that
+        // it kept, and that suffices.
+        Request::Flush | Request::Declined | Request::Unknown => Err(Errno::NOSYS.into()),
+    }
+}
+
+/// A number that no inode can have was never told to the kernel.
+fn forget(server: &Server, forgotten: &Forgotten<'_>) {
+    for one in forgotten.each() {
+        if let Ok(inode) = number_of(one.nodeid) {
+            server.forget(inode, one.nlookup);
+        }
     }
 }
 
 #[cfg(test)]
 #[path = "dispatch_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "dispatch_write_tests.rs"]
+mod write_tests;

@@ -1,7 +1,6 @@
 //! Requests answered from a real volume, made by mke2fs, without a mount.
 
 use std::process::Command;
-use std::sync::Arc;
 
 use fs_core::Volume;
 use zerocopy::{FromBytes, IntoBytes};
@@ -50,7 +49,7 @@ fn server(
     let volume = Volume::open(device, &fs_core::OpenOptions::default()).unwrap();
     let mut options = MountOptions::new("/mnt", "image");
     change(&mut options);
-    Some((Server::new(Arc::new(volume), &options, agreed), scratch))
+    Some((Server::new(volume.into(), &options, agreed), scratch))
 }
 
 fn plain_server() -> Option<(Server, tempfile::TempDir)> {
@@ -58,7 +57,7 @@ fn plain_server() -> Option<(Server, tempfile::TempDir)> {
 }
 
 /// A request in aligned memory.
-fn request(opcode: u32, nodeid: u64, body: &[u8]) -> Vec<u64> {
+pub(super) fn request(opcode: u32, nodeid: u64, body: &[u8]) -> Vec<u64> {
     let header = InHeader {
         len: (size_of::<InHeader>() + body.len()) as u32,
         opcode,
@@ -76,7 +75,7 @@ fn aligned(bytes: &[u8]) -> Vec<u64> {
 }
 
 /// Hands the answer to `check`.
-fn ask<T>(
+pub(super) fn ask<T>(
     server: &Server,
     opcode: u32,
     nodeid: u64,
@@ -249,6 +248,7 @@ fn opens_are_asked_about_unless_agreed() {
     let agreed = Agreed {
         no_open: true,
         no_opendir: true,
+        ..Agreed::default()
     };
     let Some((server, _image)) = self::server(|_| {}, agreed) else {
         return;
@@ -319,7 +319,7 @@ fn owners_are_replaced() {
 }
 
 /// xorshift64*: the same requests in every run.
-fn next(state: &mut u64) -> u64 {
+pub(super) fn next(state: &mut u64) -> u64 {
     *state ^= *state >> 12;
     *state ^= *state << 25;
     *state ^= *state >> 27;

@@ -40,6 +40,9 @@ pub enum Error {
     /// A thread could not be started.
     #[error("cannot start a server thread: {0}")]
     Thread(io::Error),
+    /// The volume could not be left clean; the next mount recovers it.
+    #[error("the file system could not be closed cleanly: {0}")]
+    Close(fs_core::Error),
     /// A directory does not lie in a mounted extmap volume.
     #[error("not inside a directory served by extmap")]
     NotServed,

@@ -45,6 +45,11 @@ fn comes_from_kernel(opcode: u32) -> bool {
             | opcode::BATCH_FORGET
             | opcode::INTERRUPT
             | opcode::READ
+            | opcode::WRITE
+            | opcode::FALLOCATE
+            | opcode::COPY_FILE_RANGE
+            | opcode::COPY_FILE_RANGE_64
+            | opcode::LSEEK
             | opcode::READDIR
             | opcode::READDIRPLUS
             | opcode::RELEASE

@@ -5,13 +5,14 @@
 
 use fs_core::{Inode, InodeFlags, USER_VISIBLE_FLAGS};
 use rustix::io::Errno;
-use zerocopy::{Immutable, IntoBytes};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use crate::changes;
 use crate::control::{EXTMAP_IOC_STATUS, Status};
 use crate::failure::Failure;
 use crate::replies::Reply;
 use crate::server::Server;
-use crate::wire::{IoctlIn, IoctlOut};
+use crate::wire::{InHeader, IoctlIn, IoctlOut};
 
 const FS_IOC_GETFLAGS: u32 = 0x8008_6601;
 const FS_IOC32_GETFLAGS: u32 = 0x8004_6601;
@@ -23,12 +24,14 @@ const FS_IOC_FSGETXATTR: u32 = 0x801c_581f;
 const FS_IOC_GETFSLABEL: u32 = 0x8100_9431;
 const FS_IOC_GETFSUUID: u32 = 0x8011_1500;
 
-/// Commands that change a file or the file system.
-const WRITING: [u32; 7] = [
+/// Commands that change a file or the file system. Of a volume open for writing
+/// `changes::ioctl` does them, but for MIGRATE.
+const WRITING: [u32; 8] = [
     0x4008_6602, // FS_IOC_SETFLAGS
     0x4004_6602, // FS_IOC32_SETFLAGS
     0x401c_5820, // FS_IOC_FSSETXATTR
     0x4008_7602, // FS_IOC_SETVERSION
+    0x4008_6604, // EXT4_IOC_SETVERSION
     0x4100_9432, // FS_IOC_SETFSLABEL
     0x0000_6609, // EXT4_IOC_MIGRATE
     0xc018_5879, // FITRIM
@@ -37,15 +40,15 @@ const WRITING: [u32; 7] = [
 const LABEL_BYTES: usize = 256;
 
 /// `struct fsxattr`
-#[derive(Debug, Clone, Copy, Default, IntoBytes, Immutable)]
+#[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
-struct FsXattr {
-    fsx_xflags: u32,
-    fsx_extsize: u32,
-    fsx_nextents: u32,
-    fsx_projid: u32,
-    fsx_cowextsize: u32,
-    fsx_pad: [u8; 8],
+pub(crate) struct FsXattr {
+    pub(crate) fsx_xflags: u32,
+    pub(crate) fsx_extsize: u32,
+    pub(crate) fsx_nextents: u32,
+    pub(crate) fsx_projid: u32,
+    pub(crate) fsx_cowextsize: u32,
+    pub(crate) fsx_pad: [u8; 8],
 }
 const _: () = assert!(size_of::<FsXattr>() == 28);
 
@@ -60,9 +63,16 @@ const _: () = assert!(size_of::<FsUuid2>() == 17);
 
 pub(crate) fn ioctl(
     server: &Server,
-    nodeid: u64,
+    header: &InHeader,
     arguments: &IoctlIn,
+    given: &[u8],
 ) -> Result<Reply<'static>, Failure> {
+    let nodeid = header.nodeid;
+    if WRITING.contains(&arguments.cmd)
+        && let Some(answer) = changes::ioctl(server, header, arguments, given)?
+    {
+        return reply(arguments, answer);
+    }
     let data = match arguments.cmd {
         FS_IOC_GETFLAGS | FS_IOC32_GETFLAGS => {
             let flags = server.inode(nodeid)?.flags() & USER_VISIBLE_FLAGS;
@@ -73,15 +83,21 @@ pub(crate) fn ioctl(
             generation.to_ne_bytes().to_vec()
         }
         FS_IOC_FSGETXATTR => bytes_of(&fsxattr(&*server.inode(nodeid)?)),
-        FS_IOC_GETFSLABEL => label(&server.volume.superblock().label),
+        FS_IOC_GETFSLABEL => match server.new_label.lock().as_ref() {
+            Some(new) => label(new),
+            None => label(&server.volume.superblock().label),
+        },
         FS_IOC_GETFSUUID => bytes_of(&FsUuid2 {
             len: 16,
             uuid: *server.volume.superblock().uuid.as_bytes(),
         }),
         EXTMAP_IOC_STATUS => bytes_of(&Status::of_this_process()),
-        command if WRITING.contains(&command) => return Err(Errno::ROFS.into()),
         _ => return Err(Errno::NOTTY.into()),
     };
+    reply(arguments, data)
+}
+
+fn reply(arguments: &IoctlIn, data: Vec<u8>) -> Result<Reply<'static>, Failure> {
     if usize::try_from(arguments.out_size).is_ok_and(|room| room < data.len()) {
         return Err(Errno::INVAL.into());
     }
@@ -109,7 +125,7 @@ fn fsxattr(inode: &Inode) -> FsXattr {
 }
 
 /// `FS_XFLAG_` bits and the inode flags they mirror.
-const XFLAGS: [(u32, InodeFlags); 7] = [
+pub(crate) const XFLAGS: [(u32, InodeFlags); 7] = [
     (0x0000_0008, InodeFlags::IMMUTABLE),
     (0x0000_0010, InodeFlags::APPEND),
     (0x0000_0020, InodeFlags::SYNC),

@@ -1,29 +1,36 @@
-//! The kernel's FUSE protocol over `fs-core`: a volume, mounted for reading.
+//! The kernel's FUSE protocol over `fs-core`: a volume, mounted for reading or writing.
 //!
 //! ```text
 //! session ── options, negotiate ── fuser: mount, INIT, unmount
 //!    |
 //! worker  ── channel ── /dev/fuse, one descriptor a thread
-//!    |
+//!    |  errands            what waits for other requests: a thread of its own
 //! dispatch ── requests (bytes -> values)   replies (values -> bytes)
 //!    |
-//! namespace, attributes, listing, data, xattrs, ioctls ── fs-core
+//! namespace, attributes, listing, data, xattrs, ioctls ── served ── fs-core
+//! changes                                                    |
 //! ```
 //!
-//! A volume open for reading never changes, so the kernel may keep everything
-//! it has seen and is asked to open files without asking. File content goes to
-//! the kernel straight from the image's mapping.
+//! Only the kernel's own requests change a volume, so the kernel may keep everything
+//! it has seen and is asked to open files without asking. The content of a volume open for
+//! reading goes to the kernel straight from the image's mapping.
 //!
 //! Nothing here grows without bound: a thread owns its buffers, a request has
 //! a largest size, tables have fixed sizes.
 
 mod attributes;
+mod body;
+mod caller;
+mod change_requests;
+mod changes;
 mod channel;
 mod complaints;
 mod control;
 mod data;
 mod dispatch;
+mod errands;
 mod error;
+mod extensions;
 mod failure;
 mod gate;
 mod gather;
@@ -34,12 +41,12 @@ mod namespace;
 mod negotiate;
 mod node;
 mod options;
-
 mod presentation;
 mod read_ahead;
 mod replies;
 mod requests;
 mod scratch;
+mod served;
 mod server;
 mod session;
 mod sys;
@@ -51,5 +58,6 @@ mod xattrs;
 pub use control::server_pid;
 pub use error::{Error, Result};
 pub use options::{Access, MountOptions, THREADS_MIN, THREADS_MIN_UNMAPPED};
+pub use served::Served;
 pub use session::Session;
 pub use unmounter::Unmounter;

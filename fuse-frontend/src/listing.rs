@@ -16,6 +16,7 @@ use crate::failure::Failure;
 use crate::namespace::named_inode;
 use crate::negotiate::REQUEST_BYTES_MAX;
 use crate::replies::Reply;
+use crate::scratch::Scratch;
 use crate::server::Server;
 use crate::wire::{DIRENT_ALIGN, Dirent, EntryOut, ReadIn};
 
@@ -33,13 +34,16 @@ pub(crate) fn read<'w>(
     nodeid: u64,
     arguments: &ReadIn,
     detail: Detail,
-    buffer: &'w mut Vec<u8>,
+    scratch: &'w mut Scratch,
 ) -> Result<Reply<'w>, Failure> {
     let directory = server.inode(nodeid)?;
     let limit = usize::try_from(arguments.size)
         .map_or(REQUEST_BYTES_MAX, |size| size.min(REQUEST_BYTES_MAX));
+    let buffer = &mut scratch.listing;
+    buffer.clear();
     let mut records = Records { buffer, limit };
-    records.buffer.clear();
+    // Where in the buffer nodes and attributes are still to be told, and whose.
+    let mut untold = Vec::new();
     let mut is_full = false;
     let outcome = server
         .volume
@@ -47,12 +51,19 @@ pub(crate) fn read<'w>(
             if !is_listable(entry.name) {
                 return ControlFlow::Continue(());
             }
-            let plus = (detail == Detail::Attributes).then(|| about(server, &directory, &entry));
-            if records.append(&entry, plus.as_ref()) {
-                return ControlFlow::Continue(());
+            let start = records.buffer.len();
+            if !records.append(entry, detail) {
+                is_full = true;
+                return ControlFlow::Break(());
             }
-            is_full = true;
-            ControlFlow::Break(())
+            if detail == Detail::Attributes && has_node(entry) {
+                if let Some(volume) = server.volume.writer() {
+                    volume.retain_entry(entry);
+                    scratch.granted.push(entry.inode);
+                }
+                untold.push((start, entry.inode));
+            }
+            ControlFlow::Continue(())
         });
     if records.buffer.is_empty() {
         outcome?;
@@ -61,9 +72,16 @@ pub(crate) fn read<'w>(
             return Err(Errno::INVAL.into());
         }
     }
+    // Not while the directory was locked: no inode is waited for with another one locked.
+    for (start, number) in untold {
+        match about(server, &directory, number) {
+            Some(entry) => records.tell(start, &entry),
+            None => give_back(server, number, &mut scratch.granted),
+        }
+    }
     // What was listed before a damaged place is still worth having; the next
     // request starts there and gets the error.
-    Ok(Reply::Bytes(Cow::Borrowed(buffer)))
+    Ok(Reply::Bytes(Cow::Borrowed(&scratch.listing)))
 }
 
 /// Names no path can contain; one of them would make the kernel refuse the
@@ -72,22 +90,32 @@ fn is_listable(name: &[u8]) -> bool {
     !name.is_empty() && !name.iter().any(|&byte| byte == 0 || byte == b'/')
 }
 
-/// An entry's node and attributes; node 0 (nothing is said of it) for ".",
-/// "..", what the kernel would refuse, and what cannot be read.
-fn about(server: &Server, directory: &Inode, entry: &DirEntry<'_>) -> EntryOut {
-    if matches!(entry.name, b"." | b"..") || entry.inode == InodeNumber::ROOT {
-        return EntryOut::default();
-    }
-    let result = named_inode(&server.volume, directory, entry.inode)
+/// Whether something is said of the node an entry names: not of ".", "..", nor of what the
+/// kernel would refuse.
+fn has_node(entry: &DirEntry<'_>) -> bool {
+    !matches!(entry.name, b"." | b"..") && entry.inode != InodeNumber::ROOT
+}
+
+/// A node with its attributes; `None` if they cannot be read.
+fn about(server: &Server, directory: &Inode, number: InodeNumber) -> Option<EntryOut> {
+    let result = named_inode(&server.volume, directory, number)
         .map_err(Failure::from)
         .and_then(|inode| attributes::entry(server, &inode));
     match result {
-        Ok(entry_out) => entry_out,
+        Ok(entry_out) => Some(entry_out),
         Err(Failure::Volume(error)) => {
             server.complaints.report(&error);
-            EntryOut::default()
+            None
         }
-        Err(Failure::Refused(_)) => EntryOut::default(),
+        Err(Failure::Refused(_)) => None,
+    }
+}
+
+/// Gives up one inode that was held for a record that says nothing of it.
+fn give_back(server: &Server, number: InodeNumber, granted: &mut Vec<InodeNumber>) {
+    if let Some(at) = granted.iter().position(|&held| held == number) {
+        granted.swap_remove(at);
+        server.forget(number, 1);
     }
 }
 
@@ -98,9 +126,13 @@ struct Records<'b> {
 }
 
 impl Records<'_> {
-    /// Appends one record; false if there is no room for it.
-    fn append(&mut self, entry: &DirEntry<'_>, plus: Option<&EntryOut>) -> bool {
-        let plus_bytes = plus.map_or(&[][..], IntoBytes::as_bytes);
+    /// Appends one record, its node and attributes left open; false if there is no room.
+    fn append(&mut self, entry: &DirEntry<'_>, detail: Detail) -> bool {
+        let nothing = EntryOut::default();
+        let plus_bytes = match detail {
+            Detail::Names => &[][..],
+            Detail::Attributes => nothing.as_bytes(),
+        };
         let len = plus_bytes.len() + size_of::<Dirent>() + entry.name.len();
         let end = self.buffer.len() + len.next_multiple_of(DIRENT_ALIGN);
         let Ok(namelen) = u32::try_from(entry.name.len()) else {
@@ -120,6 +152,15 @@ impl Records<'_> {
         self.buffer.extend_from_slice(entry.name);
         self.buffer.resize(end, 0);
         true
+    }
+
+    /// Fills in the node and the attributes of the record that starts at `start`.
+    fn tell(&mut self, start: usize, entry: &EntryOut) {
+        let bytes = entry.as_bytes();
+        let room = self.buffer.get_mut(start..);
+        if let Some(room) = room.and_then(|room| room.get_mut(..bytes.len())) {
+            room.copy_from_slice(bytes);
+        }
     }
 }
 
@@ -150,7 +191,7 @@ mod tests {
             buffer: &mut buffer,
             limit: 4096,
         };
-        assert!(records.append(&entry(b"hello"), None));
+        assert!(records.append(&entry(b"hello"), Detail::Names));
         let mut expected = Vec::new();
         expected.extend_from_slice(&12u64.to_ne_bytes());
         expected.extend_from_slice(&77u64.to_ne_bytes());
@@ -171,7 +212,8 @@ mod tests {
             nodeid: 9,
             ..EntryOut::default()
         };
-        assert!(records.append(&entry(b"12345678"), Some(&plus)));
+        assert!(records.append(&entry(b"12345678"), Detail::Attributes));
+        records.tell(0, &plus);
         assert_eq!(buffer.len(), 128 + 24 + 8);
         assert_eq!(buffer[..8], 9u64.to_ne_bytes());
     }
@@ -183,8 +225,11 @@ mod tests {
             buffer: &mut buffer,
             limit: 63,
         };
-        assert!(records.append(&entry(b"a"), None));
-        assert!(!records.append(&entry(b"b"), None), "64 bytes are too many");
+        assert!(records.append(&entry(b"a"), Detail::Names));
+        assert!(
+            !records.append(&entry(b"b"), Detail::Names),
+            "64 bytes are too many"
+        );
         assert_eq!(buffer.len(), 32);
     }
 

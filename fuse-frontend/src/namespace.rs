@@ -2,40 +2,56 @@
 
 use std::borrow::Cow;
 
-use fs_core::{Error, ErrorKind, Inode, InodeNumber, Volume};
+use fs_core::{Error, ErrorKind, FileType, Inode, InodeFlags, InodeNumber};
 use rustix::io::Errno;
 use std::sync::Arc;
 
 use crate::attributes;
 use crate::failure::Failure;
 use crate::replies::Reply;
+use crate::served::{Found, Served};
 use crate::server::Server;
 use crate::wire::{EntryOut, OpenOut, fopen};
 
 /// Longest target the kernel has room for (a page less its NUL).
 const LINK_BYTES_MAX: usize = 4095;
 
-pub(crate) fn lookup(server: &Server, parent: u64, name: &[u8]) -> Result<Reply<'static>, Failure> {
+pub(crate) fn lookup(
+    server: &Server,
+    parent: u64,
+    name: &[u8],
+    granted: &mut Vec<InodeNumber>,
+) -> Result<Reply<'static>, Failure> {
     let parent = server.inode(parent)?;
-    let Some(number) = find(server, &parent, name)? else {
+    let child = match find(server, &parent, name)? {
         // Node 0 with a time: the kernel may remember that there is none.
-        return Ok(Reply::Entry(EntryOut {
-            entry_valid: server.valid_seconds,
-            ..EntryOut::default()
-        }));
+        None => {
+            return Ok(Reply::Entry(EntryOut {
+                entry_valid: server.valid_seconds,
+                ..EntryOut::default()
+            }));
+        }
+        Some(Found::Named(number)) => named_inode(&server.volume, &parent, number)?,
+        Some(Found::Held(inode)) => {
+            granted.push(inode.number());
+            inode
+        }
     };
-    let child = named_inode(&server.volume, &parent, number)?;
     Ok(Reply::Entry(attributes::entry(server, &child)?))
 }
 
 /// The inode a name stands for. "." is asked of any node, not only of
 /// directories, by who has nothing but a file handle (NFS).
-fn find(server: &Server, parent: &Inode, name: &[u8]) -> Result<Option<InodeNumber>, Failure> {
+fn find(server: &Server, parent: &Inode, name: &[u8]) -> Result<Option<Found>, Failure> {
     if name == b"." {
-        return Ok(Some(parent.number()));
+        return itself(server, parent).map(Some);
     }
-    let found = server.volume.lookup(parent, name)?;
-    if found == Some(InodeNumber::ROOT) && name != b".." {
+    let found = server.volume.find(parent, name)?;
+    let number = found.as_ref().map(Found::number);
+    if number == Some(InodeNumber::ROOT) && name != b".." {
+        if let Some(Found::Held(_)) = found {
+            server.forget(InodeNumber::ROOT, 1);
+        }
         let error = Error::corrupt(
             format!("directory {}", parent.number()),
             None,
@@ -47,10 +63,18 @@ fn find(server: &Server, parent: &Inode, name: &[u8]) -> Result<Option<InodeNumb
     Ok(found)
 }
 
+fn itself(server: &Server, inode: &Inode) -> Result<Found, Failure> {
+    let Some(volume) = server.volume.writer() else {
+        return Ok(Found::Named(inode.number()));
+    };
+    volume.retain(inode.number())?;
+    Ok(Found::Held(volume.inode(inode.number())?))
+}
+
 /// An inode a directory names: that it is not in use is damage there, not the
 /// caller's mistake.
 pub(crate) fn named_inode(
-    volume: &Volume,
+    volume: &Served,
     directory: &Inode,
     number: InodeNumber,
 ) -> Result<Arc<Inode>, Error> {
@@ -76,12 +100,31 @@ pub(crate) fn readlink(server: &Server, nodeid: u64) -> Result<Reply<'static>, F
 
 /// "Not implemented" means to a kernel that knows the rule: open files without
 /// asking, and cache them as if every open had been answered with the flags below.
-pub(crate) fn open(server: &Server) -> Result<Reply<'static>, Failure> {
+pub(crate) fn open(server: &Server, nodeid: u64, flags: u32) -> Result<Reply<'static>, Failure> {
     if server.agreed.no_open {
         return Err(Errno::NOSYS.into());
     }
-    Ok(opened(fopen::KEEP_CACHE | fopen::NOFLUSH))
+    if server.volume.writer().is_some() {
+        let file = server.inode(nodeid)?;
+        let writes = flags & ACCESS_MODE != READ_ONLY;
+        let is_kept = |flag| file.flags().contains(flag) && file.file_type() == FileType::Regular;
+        let is_refused = writes && is_kept(InodeFlags::IMMUTABLE)
+            || writes && flags & APPEND == 0 && is_kept(InodeFlags::APPEND);
+        if is_refused {
+            return Err(Errno::PERM.into());
+        }
+    }
+    Ok(opened(OPEN_FLAGS))
 }
+
+/// How files are opened: as the kernel does it where it does not ask.
+pub(crate) const OPEN_FLAGS: u32 =
+    fopen::KEEP_CACHE | fopen::NOFLUSH | fopen::PARALLEL_DIRECT_WRITES;
+
+/// `O_ACCMODE`, `O_RDONLY` and `O_APPEND` of open(2).
+const ACCESS_MODE: u32 = 0o3;
+const READ_ONLY: u32 = 0;
+const APPEND: u32 = 0o2000;
 
 pub(crate) fn opendir(server: &Server) -> Result<Reply<'static>, Failure> {
     if server.agreed.no_opendir {

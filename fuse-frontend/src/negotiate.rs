@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use fuser::{InitFlags, KernelConfig, Version};
 
@@ -17,6 +18,17 @@ const BACKGROUND_MAX: u16 = 128;
 /// The oldest protocol spoken (Linux 3.15): its replies are today's.
 const OLDEST: Version = Version(7, 23);
 
+/// What a mount for writing asks for besides.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WritingTerms {
+    /// Content that is written stays in the page cache until it is synced or old.
+    pub(crate) writeback: bool,
+    /// Files cannot be opened unasked.
+    pub(crate) asks_opens: bool,
+    /// The finest difference between two times the volume can tell.
+    pub(crate) time_granularity: Duration,
+}
+
 /// What the kernel offered of what was asked.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Agreed {
@@ -24,6 +36,12 @@ pub(crate) struct Agreed {
     pub(crate) no_open: bool,
     /// The same for OPENDIR.
     pub(crate) no_opendir: bool,
+    /// The kernel keeps what is written, and with it knows sizes and times better than we.
+    pub(crate) writeback: bool,
+    /// The umask comes with requests instead of being applied before.
+    pub(crate) has_umask: bool,
+    /// SETXATTR has its longer form.
+    pub(crate) setxattr_ext: bool,
 }
 
 /// Takes part in fuser's handshake and in nothing else: the requests after it
@@ -33,17 +51,22 @@ pub(crate) struct Negotiator {
     access: Access,
     checks_permissions: bool,
     wants_acls: bool,
+    writing: Option<WritingTerms>,
     agreed: Arc<OnceLock<Agreed>>,
 }
 
 impl Negotiator {
     /// A negotiator, and where the outcome will stand once the handshake is over.
-    pub(crate) fn new(options: &MountOptions) -> (Self, Arc<OnceLock<Agreed>>) {
+    pub(crate) fn new(
+        options: &MountOptions,
+        writing: Option<WritingTerms>,
+    ) -> (Self, Arc<OnceLock<Agreed>>) {
         let agreed = Arc::new(OnceLock::new());
         let negotiator = Self {
             access: options.access,
             checks_permissions: options.checks_permissions(),
             wants_acls: options.wants_acls(),
+            writing,
             agreed: Arc::clone(&agreed),
         };
         (negotiator, agreed)
@@ -64,6 +87,12 @@ impl Negotiator {
         ];
         if self.wants_acls {
             wishes.push(InitFlags::FUSE_POSIX_ACL);
+        }
+        if self.writing.is_some() {
+            wishes.extend([
+                InitFlags::FUSE_BIG_WRITES,
+                InitFlags::FUSE_HANDLE_KILLPRIV_V2,
+            ]);
         }
         // The kernel refuses the mount if this comes without permission
         // checks; and an idmapped caller has no uid that `Access::Root` could
@@ -90,10 +119,15 @@ impl fuser::Filesystem for Negotiator {
         // Who may come in by `Access::Root` is decided when a file is opened,
         // so every open has to be asked about.
         let may_skip = self.access != Access::Root;
-        let agreed = Agreed {
-            no_open: may_skip && take(config, InitFlags::FUSE_NO_OPEN_SUPPORT),
+        let may_skip_opens = may_skip && !self.writing.is_some_and(|terms| terms.asks_opens);
+        let mut agreed = Agreed {
+            no_open: may_skip_opens && take(config, InitFlags::FUSE_NO_OPEN_SUPPORT),
             no_opendir: may_skip && take(config, InitFlags::FUSE_NO_OPENDIR_SUPPORT),
+            ..Agreed::default()
         };
+        if let Some(terms) = self.writing {
+            take_writing(config, terms, &mut agreed);
+        }
         // The largest write decides how many pages a request may have.
         set(|size| config.set_max_write(size), REQUEST_BYTES_MAX as u32);
         set(
@@ -108,6 +142,17 @@ impl fuser::Filesystem for Negotiator {
         let _ = self.agreed.set(agreed);
         Ok(())
     }
+}
+
+fn take_writing(config: &mut KernelConfig, terms: WritingTerms, agreed: &mut Agreed) {
+    agreed.writeback = terms.writeback && take(config, InitFlags::FUSE_WRITEBACK_CACHE);
+    agreed.has_umask = take(config, InitFlags::FUSE_DONT_MASK);
+    agreed.setxattr_ext = take(config, InitFlags::FUSE_SETXATTR_EXT);
+    // Before groups came extensions had no length, and could not be told from names.
+    if take(config, InitFlags::FUSE_CREATE_SUPP_GROUP) {
+        let _ = config.add_capabilities(InitFlags::FUSE_SECURITY_CTX);
+    }
+    let _ = config.set_time_granularity(terms.time_granularity);
 }
 
 fn take(config: &mut KernelConfig, capability: InitFlags) -> bool {

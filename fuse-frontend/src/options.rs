@@ -47,9 +47,17 @@ pub struct MountOptions {
     pub dev: bool,
     /// Programs can be run.
     pub exec: bool,
-    /// The mount is listed as `noatime`. (Nothing is ever written, so times of
-    /// access never change anyway.)
+    /// The mount is listed as `noatime`. (The kernel's FUSE never tells of reads
+    /// out of its cache, so times of access change only when they are set.)
     pub noatime: bool,
+    /// What is written stays in the page cache until it is synced or some seconds old.
+    /// Otherwise write(2) waits until the server has it.
+    pub writeback: bool,
+    /// Every change is durable before the call that makes it returns.
+    pub sync: bool,
+    /// Every open(2) on a mount for writing asks the server, which then refuses
+    /// immutable and append-only files at once; otherwise writing fails later.
+    pub ask_opens: bool,
 }
 
 /// Fewest threads chosen by default: one may wait for the device while another answers.
@@ -78,6 +86,9 @@ impl MountOptions {
             dev: false,
             exec: true,
             noatime: false,
+            writeback: true,
+            sync: false,
+            ask_opens: false,
         }
     }
 
@@ -103,9 +114,9 @@ impl MountOptions {
 
     /// The same for fuser. `privileged`: we may call mount(2) ourselves;
     /// otherwise fusermount3 does, with other rules for names and flags.
-    pub(crate) fn to_fuser(&self, privileged: bool) -> fuser::Config {
+    pub(crate) fn to_fuser(&self, privileged: bool, writes: bool) -> fuser::Config {
         let mut list = vec![
-            MountOption::RO,
+            either(writes, MountOption::RW, MountOption::RO),
             MountOption::FSName(source_name(&self.fs_name, privileged)),
             // Not MountOption::Subtype, which fuser drops when it mounts itself.
             MountOption::CUSTOM(format!("subtype={SUBTYPE}")),
@@ -123,6 +134,9 @@ impl MountOptions {
         }
         if self.noatime {
             list.push(MountOption::NoAtime);
+        }
+        if self.sync && writes {
+            list.push(MountOption::Sync);
         }
         let mut config = fuser::Config::default();
         config.mount_options = list;
@@ -187,10 +201,10 @@ mod tests {
     fn suid_and_dev_are_asked_for_only_where_they_can_be_had() {
         let mut options = MountOptions::new("/mnt", "image");
         options.suid = true;
-        let privileged = options.to_fuser(true).mount_options;
+        let privileged = options.to_fuser(true, false).mount_options;
         assert!(privileged.contains(&MountOption::Suid));
         assert!(privileged.contains(&MountOption::NoDev));
-        let user = options.to_fuser(false).mount_options;
+        let user = options.to_fuser(false, true).mount_options;
         assert!(!user.contains(&MountOption::Suid));
     }
 

@@ -12,8 +12,8 @@ use zerocopy::IntoBytes;
 
 use crate::sys::{self, Piece};
 use crate::wire::{
-    AttrOut, BmapOut, EntryOut, GetxattrOut, IoctlOut, LseekOut, OpenOut, OutHeader, StatfsOut,
-    StatxOut,
+    AttrOut, BmapOut, CopyOut, CreateOut, EntryOut, GetxattrOut, IoctlOut, LseekOut, OpenOut,
+    OutHeader, StatfsOut, StatxOut, WriteOut,
 };
 
 /// What a request is answered with.
@@ -27,6 +27,9 @@ pub(crate) enum Reply<'w> {
     Attr(AttrOut),
     Statx(StatxOut),
     Open(OpenOut),
+    Create(CreateOut),
+    Written(WriteOut),
+    Copied(CopyOut),
     StatFs(StatfsOut),
     XattrSize(GetxattrOut),
     Lseek(LseekOut),
@@ -132,6 +135,9 @@ impl Reply<'_> {
             Self::Attr(body) => (body.as_bytes(), &[]),
             Self::Statx(body) => (body.as_bytes(), &[]),
             Self::Open(body) => (body.as_bytes(), &[]),
+            Self::Create(body) => (body.as_bytes(), &[]),
+            Self::Written(body) => (body.as_bytes(), &[]),
+            Self::Copied(body) => (body.as_bytes(), &[]),
             Self::StatFs(body) => (body.as_bytes(), &[]),
             Self::XattrSize(body) => (body.as_bytes(), &[]),
             Self::Lseek(body) => (body.as_bytes(), &[]),

@@ -4,11 +4,16 @@
 //! end inside its message and to contain neither `/` nor NUL. What comes out
 //! needs no further distrust except for the numbers' meaning.
 
-use zerocopy::{FromBytes, Immutable, KnownLayout};
+use zerocopy::FromBytes;
 
+pub(crate) use crate::body::BadBody;
+use crate::body::Body;
+use crate::change_requests::Change;
+use crate::extensions::Extensions;
+use crate::negotiate::Agreed;
 use crate::wire::{
-    AccessIn, BatchForgetIn, BmapIn, ForgetIn, ForgetOne, GetattrIn, GetxattrIn, InHeader,
-    InterruptIn, IoctlIn, LseekIn, OpenIn, ReadIn, StatxIn, opcode,
+    AccessIn, BatchForgetIn, BmapIn, FlushIn, ForgetIn, ForgetOne, FsyncIn, GetattrIn, GetxattrIn,
+    InHeader, InterruptIn, IoctlIn, LseekIn, OpenIn, ReadIn, StatxIn, SyncfsIn, opcode,
 };
 
 /// A request's header and what it asks for.
@@ -17,21 +22,24 @@ pub(crate) struct Message<'a> {
     /// Number, node and caller.
     pub(crate) header: &'a InHeader,
     body: &'a [u8],
+    extensions: &'a [u8],
 }
 
-/// What a request asks for. Operations that would change the volume are told
-/// apart by nothing but that: they all get the same answer.
+/// What a request asks for.
 #[derive(Debug)]
 pub(crate) enum Request<'a> {
     Lookup {
         name: &'a [u8],
     },
-    /// FORGET and BATCH_FORGET.
-    Forget,
+    /// FORGET and BATCH_FORGET: nodes, and how often each is forgotten.
+    Forget(Forgotten<'a>),
     GetAttr,
     Statx,
     ReadLink,
-    Open,
+    Open {
+        /// Of open(2).
+        flags: u32,
+    },
     OpenDir,
     Read(&'a ReadIn),
     ReadDir(&'a ReadIn),
@@ -51,15 +59,36 @@ pub(crate) enum Request<'a> {
     },
     Lseek(&'a LseekIn),
     Bmap(&'a BmapIn),
-    Ioctl(&'a IoctlIn),
+    /// The arguments, and what the caller hands over.
+    Ioctl(&'a IoctlIn, &'a [u8]),
     Interrupt,
     Destroy,
     /// An operation that would write.
-    Change,
-    /// An operation the kernel does without us: flushing, syncing, locks, poll.
+    Change(Change<'a>),
+    /// At close(2).
+    Flush,
+    /// FSYNC, FSYNCDIR and SYNCFS: all there is becomes durable.
+    Sync,
+    /// An operation the kernel does without us: locks, poll.
     Declined,
     /// An operation this server has never heard of.
     Unknown,
+}
+
+/// Which nodes are forgotten, and how often.
+#[derive(Debug)]
+pub(crate) enum Forgotten<'a> {
+    One(ForgetOne),
+    Many(&'a [ForgetOne]),
+}
+
+impl Forgotten<'_> {
+    pub(crate) fn each(&self) -> &[ForgetOne] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
 }
 
 /// A message that is not what its header says.
@@ -74,10 +103,6 @@ pub(crate) enum Malformed {
     },
 }
 
-/// A body that does not fit its opcode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct BadBody;
-
 impl<'a> Message<'a> {
     /// Splits what one read(2) returned into header and body.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
@@ -90,31 +115,45 @@ impl<'a> Message<'a> {
         }
         let extensions = usize::from(header.total_extlen) * 8;
         let body_len = rest.len().checked_sub(extensions).ok_or(length)?;
-        let body = rest.get(..body_len).ok_or(length)?;
-        Ok(Self { header, body })
+        let (body, extensions) = rest.split_at_checked(body_len).ok_or(length)?;
+        Ok(Self {
+            header,
+            body,
+            extensions,
+        })
+    }
+
+    /// What stands behind the body.
+    pub(crate) fn extensions(&self) -> Result<Extensions<'a>, BadBody> {
+        Extensions::parse(self.extensions)
     }
 
     /// The typed request.
-    pub(crate) fn request(&self) -> Result<Request<'a>, BadBody> {
-        if is_change(self.header.opcode) {
-            return Ok(Request::Change);
-        }
+    pub(crate) fn request(&self, agreed: Agreed) -> Result<Request<'a>, BadBody> {
         let body = Body(self.body);
+        if is_change(self.header.opcode) {
+            return Change::parse(self.header.opcode, body, agreed).map(Request::Change);
+        }
         let request = match self.header.opcode {
             opcode::LOOKUP => Request::Lookup { name: body.name()? },
-            opcode::FORGET => body.only::<ForgetIn>().map(|_| Request::Forget)?,
-            opcode::BATCH_FORGET => body.forgets().map(|()| Request::Forget)?,
+            opcode::FORGET => Request::Forget(Forgotten::One(ForgetOne {
+                nodeid: self.header.nodeid,
+                nlookup: body.only::<ForgetIn>()?.nlookup,
+            })),
+            opcode::BATCH_FORGET => Request::Forget(forgets(body)?),
             opcode::GETATTR => body.only::<GetattrIn>().map(|_| Request::GetAttr)?,
             opcode::STATX => body.only::<StatxIn>().map(|_| Request::Statx)?,
             opcode::READLINK => Request::ReadLink,
-            opcode::OPEN => body.only::<OpenIn>().map(|_| Request::Open)?,
+            opcode::OPEN => Request::Open {
+                flags: body.only::<OpenIn>()?.flags,
+            },
             opcode::OPENDIR => body.only::<OpenIn>().map(|_| Request::OpenDir)?,
             opcode::READ => Request::Read(body.only()?),
             opcode::READDIR => Request::ReadDir(body.only()?),
             opcode::READDIRPLUS => Request::ReadDirPlus(body.only()?),
             opcode::RELEASE | opcode::RELEASEDIR => Request::Release,
             opcode::STATFS => Request::StatFs,
-            opcode::GETXATTR => body.xattr()?,
+            opcode::GETXATTR => xattr(body)?,
             opcode::LISTXATTR => Request::ListXattr {
                 size: body.only::<GetxattrIn>()?.size,
             },
@@ -123,9 +162,12 @@ impl<'a> Message<'a> {
             },
             opcode::LSEEK => Request::Lseek(body.only()?),
             opcode::BMAP => Request::Bmap(body.only()?),
-            opcode::IOCTL => body.ioctl()?,
+            opcode::IOCTL => ioctl(body)?,
             opcode::INTERRUPT => body.only::<InterruptIn>().map(|_| Request::Interrupt)?,
             opcode::DESTROY => Request::Destroy,
+            opcode::FLUSH => body.only::<FlushIn>().map(|_| Request::Flush)?,
+            opcode::FSYNC | opcode::FSYNCDIR => body.only::<FsyncIn>().map(|_| Request::Sync)?,
+            opcode::SYNCFS => body.only::<SyncfsIn>().map(|_| Request::Sync)?,
             opcode if is_declined(opcode) => Request::Declined,
             _ => Request::Unknown,
         };
@@ -134,7 +176,7 @@ impl<'a> Message<'a> {
 }
 
 /// Operations a read-only volume refuses whatever they carry.
-fn is_change(opcode: u32) -> bool {
+pub(crate) fn is_change(opcode: u32) -> bool {
     matches!(
         opcode,
         opcode::SETATTR
@@ -157,18 +199,19 @@ fn is_change(opcode: u32) -> bool {
     )
 }
 
-/// Operations that mean nothing to a read-only server.
+/// Operations a read-only volume has no use for, whatever they carry.
+pub(crate) fn is_sync(opcode: u32) -> bool {
+    matches!(
+        opcode,
+        opcode::FLUSH | opcode::FSYNC | opcode::FSYNCDIR | opcode::SYNCFS
+    )
+}
+
+/// Operations that mean nothing to this server.
 fn is_declined(opcode: u32) -> bool {
     matches!(
         opcode,
-        opcode::FLUSH
-            | opcode::FSYNC
-            | opcode::FSYNCDIR
-            | opcode::SYNCFS
-            | opcode::GETLK
-            | opcode::SETLK
-            | opcode::SETLKW
-            | opcode::POLL
+        opcode::GETLK | opcode::SETLK | opcode::SETLKW | opcode::POLL
     )
 }
 
@@ -180,63 +223,27 @@ pub(crate) fn expects_reply(opcode: u32) -> bool {
     )
 }
 
-/// What follows the header.
-#[derive(Clone, Copy)]
-struct Body<'a>(&'a [u8]);
-
-impl<'a> Body<'a> {
-    /// One structure and nothing else.
-    fn only<T: FromBytes + KnownLayout + Immutable>(self) -> Result<&'a T, BadBody> {
-        T::ref_from_bytes(self.0).map_err(|_| BadBody)
-    }
-
-    /// One structure and the rest.
-    fn first<T: FromBytes + KnownLayout + Immutable>(self) -> Result<(&'a T, Self), BadBody> {
-        let (value, rest) = T::ref_from_prefix(self.0).map_err(|_| BadBody)?;
-        Ok((value, Self(rest)))
-    }
-
-    /// One name with its NUL and nothing else.
-    fn name(self) -> Result<&'a [u8], BadBody> {
-        match self.0.split_last() {
-            Some((0, name)) if !name.is_empty() && !has_forbidden_byte(name) => Ok(name),
-            _ => Err(BadBody),
-        }
-    }
-
-    fn xattr(self) -> Result<Request<'a>, BadBody> {
-        let (arguments, rest) = self.first::<GetxattrIn>()?;
-        // An attribute's name may contain a slash.
-        match rest.0.split_last() {
-            Some((0, name)) if !name.is_empty() && !name.contains(&0) => Ok(Request::GetXattr {
-                size: arguments.size,
-                name,
-            }),
-            _ => Err(BadBody),
-        }
-    }
-
-    fn ioctl(self) -> Result<Request<'a>, BadBody> {
-        let (arguments, rest) = self.first::<IoctlIn>()?;
-        if usize::try_from(arguments.in_size) != Ok(rest.0.len()) {
-            return Err(BadBody);
-        }
-        Ok(Request::Ioctl(arguments))
-    }
-
-    fn forgets(self) -> Result<(), BadBody> {
-        let (arguments, rest) = self.first::<BatchForgetIn>()?;
-        let expected = u64::from(arguments.count) * size_of::<ForgetOne>() as u64;
-        if rest.0.len() as u64 == expected {
-            Ok(())
-        } else {
-            Err(BadBody)
-        }
-    }
+fn xattr(body: Body<'_>) -> Result<Request<'_>, BadBody> {
+    let (arguments, rest) = body.first::<GetxattrIn>()?;
+    Ok(Request::GetXattr {
+        size: arguments.size,
+        name: rest.xattr_name()?,
+    })
 }
 
-fn has_forbidden_byte(name: &[u8]) -> bool {
-    name.iter().any(|&byte| byte == 0 || byte == b'/')
+fn ioctl(body: Body<'_>) -> Result<Request<'_>, BadBody> {
+    let (arguments, rest) = body.first::<IoctlIn>()?;
+    let data = rest.exactly(arguments.in_size)?;
+    Ok(Request::Ioctl(arguments, data))
+}
+
+fn forgets(body: Body<'_>) -> Result<Forgotten<'_>, BadBody> {
+    let (arguments, rest) = body.first::<BatchForgetIn>()?;
+    let many = <[ForgetOne]>::ref_from_bytes(rest.0).map_err(|_| BadBody)?;
+    if usize::try_from(arguments.count) != Ok(many.len()) {
+        return Err(BadBody);
+    }
+    Ok(Forgotten::Many(many))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A thread's own memory: allocated once, used by one request after the other.
 
-use fs_core::Segment;
+use fs_core::{InodeNumber, Segment};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use crate::negotiate::REQUEST_BYTES_MAX;
@@ -37,6 +37,8 @@ pub(crate) struct Scratch {
     pub(crate) segments: Vec<Segment>,
     /// Memory for a reply's list of pieces.
     pub(crate) pieces: Vec<Piece<'static>>,
+    /// Inodes held for the reply being made: should it fail to arrive, they are given up.
+    pub(crate) granted: Vec<InodeNumber>,
     /// File content that has no address in a mapping; the largest READ fits.
     pub(crate) data: PageBuffer,
 }
@@ -47,6 +49,7 @@ impl Scratch {
             listing: Vec::new(),
             segments: Vec::new(),
             pieces: Vec::new(),
+            granted: Vec::new(),
             data: PageBuffer::new(REQUEST_BYTES_MAX)?,
         })
     }

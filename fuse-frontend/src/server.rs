@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use fs_core::{Inode, Volume};
+use fs_core::{Inode, InodeNumber, WritableVolume};
+use parking_lot::Mutex;
 use rustix::io::Errno;
 
 use crate::complaints::Complaints;
@@ -13,15 +14,17 @@ use crate::node;
 use crate::options::{Access, MountOptions};
 use crate::presentation::Presentation;
 use crate::read_ahead::ReadAhead;
+use crate::served::Served;
 
 /// How long the kernel may keep attributes and names, in seconds: a day. A
-/// volume open for reading never changes.
+/// volume open for reading never changes, one open for writing only by the
+/// kernel's own requests.
 const VALID_SECONDS: u64 = 86_400;
 
 /// A mounted volume and how it is shown.
 #[derive(Debug)]
 pub(crate) struct Server {
-    pub(crate) volume: Arc<Volume>,
+    pub(crate) volume: Served,
     pub(crate) presentation: Presentation,
     pub(crate) gate: Gate,
     pub(crate) agreed: Agreed,
@@ -29,10 +32,14 @@ pub(crate) struct Server {
     pub(crate) valid_seconds: u64,
     pub(crate) complaints: Complaints,
     pub(crate) read_ahead: ReadAhead,
+    /// The label, if it was changed. Held for a few instructions.
+    pub(crate) new_label: Mutex<Option<Vec<u8>>>,
+    /// Every change is made durable at once.
+    pub(crate) is_sync: bool,
 }
 
 impl Server {
-    pub(crate) fn new(volume: Arc<Volume>, options: &MountOptions, agreed: Agreed) -> Self {
+    pub(crate) fn new(volume: Served, options: &MountOptions, agreed: Agreed) -> Self {
         // What the kernel keeps, it shows without asking. Where we decide who
         // may see something, it must ask each time.
         let valid_seconds = match options.access {
@@ -51,12 +58,48 @@ impl Server {
             valid_seconds,
             complaints: Complaints::new(),
             read_ahead: ReadAhead::new(),
+            new_label: Mutex::new(None),
+            is_sync: options.sync,
         }
     }
 
     /// The inode behind a node number of a request.
     pub(crate) fn inode(&self, nodeid: u64) -> Result<Arc<Inode>, Failure> {
-        let number = node::inode_of(nodeid).ok_or(Errno::STALE)?;
-        Ok(self.volume.inode(number)?)
+        Ok(self.volume.inode(number_of(nodeid)?)?)
     }
+
+    /// The volume, to change it.
+    pub(crate) fn writer(&self) -> Result<&WritableVolume, Failure> {
+        self.volume.writer().ok_or_else(|| Errno::ROFS.into())
+    }
+
+    /// Ends the use of the volume: all is durable then, and it is marked as clean.
+    pub(crate) fn close(self) -> crate::Result<()> {
+        match self.volume {
+            Served::Reading(_) => Ok(()),
+            Served::Writing(volume) => volume.close().map_err(crate::Error::Close),
+        }
+    }
+
+    /// Gives up inodes that were held for a reply nobody has got.
+    pub(crate) fn take_back(&self, granted: &mut Vec<InodeNumber>) {
+        for inode in granted.drain(..) {
+            self.forget(inode, 1);
+        }
+    }
+
+    /// Counts that the kernel knows an inode so many times less.
+    pub(crate) fn forget(&self, inode: InodeNumber, times: u64) {
+        let Some(volume) = self.volume.writer() else {
+            return;
+        };
+        if let Err(error) = volume.release_many(inode, times) {
+            self.complaints.report(&error);
+        }
+    }
+}
+
+/// The inode number behind a node number of a request.
+pub(crate) fn number_of(nodeid: u64) -> Result<InodeNumber, Failure> {
+    Ok(node::inode_of(nodeid).ok_or(Errno::STALE)?)
 }

@@ -6,19 +6,22 @@
 use std::fs::OpenOptions;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::thread;
+use std::time::Duration;
 
-use fs_core::Volume;
+use fs_core::Superblock;
 use images::Mapped;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::channel::{Channel, FUSE_DEVICE};
+use crate::errands::{self, Errand};
 use crate::error::{Error, Result};
 use crate::kernel_read_ahead;
-use crate::negotiate::Negotiator;
+use crate::negotiate::{Negotiator, WritingTerms};
 use crate::options::MountOptions;
+use crate::served::Served;
 use crate::server::Server;
 use crate::unmounter::Unmounter;
 use crate::worker::Worker;
@@ -43,11 +46,15 @@ impl Session {
     /// # Errors
     /// [`Error::Mountpoint`] if there is no such directory, [`Error::Device`]
     /// if the system has no FUSE for us, [`Error::Mount`] if it refuses.
-    pub fn mount(volume: Arc<Volume>, options: &MountOptions) -> Result<Self> {
+    pub fn mount(volume: impl Into<Served>, options: &MountOptions) -> Result<Self> {
+        let volume = volume.into();
+        let writing = volume
+            .writer()
+            .map(|volume| terms(volume.superblock(), options));
         let mountpoint = check_mountpoint(&options.mountpoint)?;
         check_device()?;
-        let (negotiator, agreed) = Negotiator::new(options);
-        let mut config = options.to_fuser(is_privileged());
+        let (negotiator, agreed) = Negotiator::new(options, writing);
+        let mut config = options.to_fuser(is_privileged(), writing.is_some());
         if !options.checks_permissions() && is_superuser() {
             // Nobody else sees the mount, and the superuser may do everything:
             // what is left to check the kernel checks without asking us.
@@ -96,19 +103,30 @@ impl Session {
             // may be someone else's. The price is one open descriptor.
             std::mem::forget(self.fuser);
             unmounter.remove_dead_mount();
+        } else {
+            drop(self.fuser);
         }
-        outcome
+        outcome.and(self.server.close())
     }
 
     fn run_workers(&self, channels: Vec<Channel>) -> Result<()> {
+        let (sender, errands) = errands::queue();
         thread::scope(|scope| {
+            let errand_runner = thread::Builder::new().name("extmap-errands".into());
+            let server = &self.server;
+            let started = errand_runner.spawn_scoped(scope, move || errands::run(server, &errands));
+            started.map_err(|source| {
+                self.give_up();
+                Error::Thread(source)
+            })?;
             let workers = channels
                 .into_iter()
                 .enumerate()
                 .map(|(index, channel)| {
+                    let errands = sender.clone();
                     thread::Builder::new()
                         .name(format!("extmap-{index}"))
-                        .spawn_scoped(scope, || self.run_worker(channel))
+                        .spawn_scoped(scope, move || self.run_worker(channel, errands))
                         .map_err(|source| {
                             // The others would go on without an end.
                             self.give_up();
@@ -116,6 +134,7 @@ impl Session {
                         })
                 })
                 .collect::<Result<Vec<_>>>()?;
+            drop(sender);
             let mut outcome = Ok(());
             for worker in workers {
                 let result = worker.join().unwrap_or_else(|_| {
@@ -128,8 +147,8 @@ impl Session {
         })
     }
 
-    fn run_worker(&self, channel: Channel) -> Result<()> {
-        let result = Worker::new(&self.server, channel).and_then(Worker::run);
+    fn run_worker(&self, channel: Channel, errands: Sender<Errand>) -> Result<()> {
+        let result = Worker::new(&self.server, channel, errands).and_then(Worker::run);
         if result.is_err() {
             self.give_up();
         }
@@ -144,8 +163,22 @@ impl Session {
     }
 }
 
+/// What a mount for writing asks the kernel for.
+fn terms(superblock: &Superblock, options: &MountOptions) -> WritingTerms {
+    // Small inodes have whole seconds only.
+    let has_nanoseconds = superblock.inode_bytes > 128;
+    WritingTerms {
+        writeback: options.writeback && !options.sync,
+        asks_opens: options.ask_opens,
+        time_granularity: match has_nanoseconds {
+            true => Duration::from_nanos(1),
+            false => Duration::from_secs(1),
+        },
+    }
+}
+
 /// Whether the volume's device has its bytes in this process's memory.
-fn is_mapped(volume: &Volume) -> bool {
+fn is_mapped(volume: &Served) -> bool {
     matches!(volume.device().mapped_at(0, 1), Ok(Mapped::Bytes(_)))
 }
 

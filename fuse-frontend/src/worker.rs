@@ -2,11 +2,14 @@
 
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 use rustix::io::Errno;
 
 use crate::channel::{Channel, MESSAGE_BYTES_MAX};
 use crate::dispatch;
+use crate::errands::{self, Errand};
 use crate::error::{Error, Result};
 use crate::failure::Failure;
 use crate::replies::{self, Sent};
@@ -19,16 +22,22 @@ use crate::wire::InHeader;
 /// A thread's state.
 pub(crate) struct Worker<'s> {
     server: &'s Server,
-    channel: Channel,
+    channel: Arc<Channel>,
+    errands: Sender<Errand>,
     scratch: Scratch,
 }
 
 impl<'s> Worker<'s> {
     /// A worker on a channel of its own.
-    pub(crate) fn new(server: &'s Server, channel: Channel) -> Result<Self> {
+    pub(crate) fn new(
+        server: &'s Server,
+        channel: Channel,
+        errands: Sender<Errand>,
+    ) -> Result<Self> {
         Ok(Self {
             server,
-            channel,
+            channel: Arc::new(channel),
+            errands,
             scratch: Scratch::new().ok_or_else(out_of_memory)?,
         })
     }
@@ -56,6 +65,7 @@ impl<'s> Worker<'s> {
             Ok(Some(spare)) => self.scratch.pieces = spare,
             Ok(None) => {}
             Err(_) => {
+                self.server.take_back(&mut self.scratch.granted);
                 tracing::error!(
                     opcode = header.opcode,
                     nodeid = header.nodeid,
@@ -69,18 +79,27 @@ impl<'s> Worker<'s> {
     /// Answers; returns the memory of the list of pieces if it was lent.
     fn answer(&mut self, message: &Message<'_>) -> Option<Vec<Piece<'static>>> {
         let header = message.header;
+        self.scratch.granted.clear();
+        if let Some(errand) = errands::errand(self.server, message, &self.channel) {
+            if self.errands.send(errand).is_err() {
+                self.refuse(header.unique, Errno::IO);
+            }
+            return None;
+        }
         let reply = match dispatch::answer(self.server, message, &mut self.scratch) {
             Ok(reply) => reply,
             Err(failure) => {
                 if let Failure::Volume(error) = &failure {
                     self.server.complaints.report(error);
                 }
+                self.server.take_back(&mut self.scratch.granted);
                 self.fail(header, failure.errno());
                 return None;
             }
         };
         let Sent { outcome, spare } = replies::send(self.channel.as_fd(), header.unique, reply);
         if let Err(error) = outcome {
+            self.server.take_back(&mut self.scratch.granted);
             self.not_sent(header, &error);
         }
         spare

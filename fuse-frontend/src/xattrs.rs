@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
+use fs_core::acl;
 use rustix::io::Errno;
 
+use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::replies::Reply;
 use crate::server::Server;
@@ -15,6 +17,8 @@ const XATTR_BYTES_MAX: usize = 64 << 10;
 
 /// Attributes of this kind exist for the superuser only.
 const TRUSTED: &[u8] = b"trusted.";
+/// What names begin with, but for those of ACLs.
+const NAMESPACES: [&[u8]; 3] = [b"user.", TRUSTED, b"security."];
 const ACLS: &[u8] = b"system.posix_acl_";
 
 pub(crate) fn get(
@@ -23,6 +27,7 @@ pub(crate) fn get(
     size: u32,
     name: &[u8],
 ) -> Result<Reply<'static>, Failure> {
+    check_name(name)?;
     let inode = server.inode(nodeid)?;
     if is_replaced(server, name) {
         return Err(Errno::NODATA.into());
@@ -31,18 +36,31 @@ pub(crate) fn get(
     sized(Cow::Owned(value), size)
 }
 
+/// Fails for names no attribute can have, as Linux does.
+fn check_name(name: &[u8]) -> Result<(), Failure> {
+    if NAMESPACES.contains(&name) {
+        return Err(Errno::INVAL.into());
+    }
+    let is_known = NAMESPACES.iter().any(|prefix| name.starts_with(prefix));
+    if !is_known && ![acl::ACCESS_ACL, acl::DEFAULT_ACL].contains(&name) {
+        return Err(Errno::OPNOTSUPP.into());
+    }
+    Ok(())
+}
+
 /// All names, each with its NUL.
 pub(crate) fn list<'w>(
     server: &Server,
     nodeid: u64,
-    uid: u32,
+    caller: Caller,
     size: u32,
     buffer: &'w mut Vec<u8>,
 ) -> Result<Reply<'w>, Failure> {
     let inode = server.inode(nodeid)?;
     buffer.clear();
     for name in server.volume.xattr_names(&inode)? {
-        if uid != 0 && name.starts_with(TRUSTED) || is_replaced(server, &name) {
+        let is_hidden = name.starts_with(TRUSTED) && !caller.is_superuser();
+        if is_hidden || is_replaced(server, &name) {
             continue;
         }
         buffer.extend_from_slice(&name);
@@ -53,7 +71,7 @@ pub(crate) fn list<'w>(
 
 /// With `umask=` the permissions shown are not the file's, and its ACLs would
 /// contradict them.
-fn is_replaced(server: &Server, name: &[u8]) -> bool {
+pub(crate) fn is_replaced(server: &Server, name: &[u8]) -> bool {
     server.presentation.umask.is_some() && name.starts_with(ACLS)
 }
 

@@ -8,6 +8,7 @@
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use crate::descriptor::{Descriptor, failed, is_refusal};
@@ -35,6 +36,7 @@ impl BlockFile {
         let size_bytes = file.seek(SeekFrom::End(0)).map_err(open_failed)?;
         let logical_sector_bytes =
             rustix::fs::ioctl_blksszget(&file).map_err(|errno| open_failed(errno.into()))?;
+        let read_only = read_only || sys::block_is_read_only(file.as_fd());
         Ok(Self {
             descriptor: Descriptor::new(file, size_bytes, read_only),
             logical_sector_bytes: logical_sector_bytes.max(512),

@@ -4,10 +4,22 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
-use rustix::ioctl::{Opcode, Setter, ioctl, opcode};
+use rustix::ioctl::{Getter, Opcode, Setter, ioctl, opcode};
 
 /// `BLKDISCARD`, `_IO(0x12, 119)` of linux/fs.h.
 const BLKDISCARD: Opcode = opcode::none(0x12, 119);
+
+/// `BLKROGET`, `_IO(0x12, 94)` of linux/fs.h.
+const BLKROGET: Opcode = opcode::none(0x12, 94);
+
+/// Whether a block device refuses writes, whatever it was opened for. One that cannot say
+/// does not.
+pub(crate) fn block_is_read_only(device: BorrowedFd<'_>) -> bool {
+    // SAFETY: BLKROGET fills one int, which `Getter` has room for.
+    let request = unsafe { Getter::<BLKROGET, std::ffi::c_int>::new() };
+    // SAFETY: as above; the descriptor is borrowed and so open.
+    unsafe { ioctl(device, request) }.is_ok_and(|answer| answer != 0)
+}
 
 /// Discards bytes `offset .. offset + len` of a block device, both multiples of
 /// its logical sector. `Ok(false)` if the device cannot discard.

@@ -8,6 +8,7 @@
 
 use rustix::io;
 use rustix::ioctl::{Getter, Opcode, Setter, ioctl, opcode};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::os::fd::AsFd;
 
 const FS_IOC_GETFLAGS: Opcode = opcode::read::<usize>(b'f', 1);
@@ -81,6 +82,65 @@ pub fn get_label(file: impl AsFd) -> io::Result<Vec<u8>> {
     // SAFETY: the kernel writes FSLABEL_MAX (256) bytes.
     let label = unsafe { ioctl(file, Getter::<FS_IOC_GETFSLABEL, [u8; 256]>::new()) }?;
     Ok(label.into_iter().take_while(|&byte| byte != 0).collect())
+}
+
+/// Writes `bytes` through a shared mapping of a file's first `len` bytes.
+pub fn write_mapped(file: impl AsFd, len: usize, offset: usize, bytes: &[u8]) -> io::Result<()> {
+    with_mapping(file, len, |address| {
+        let Some(room) = len.checked_sub(offset).filter(|room| *room >= bytes.len()) else {
+            return Err(io::Errno::INVAL);
+        };
+        // SAFETY: `offset` and what follows for `bytes.len()` lie in the mapping, of which
+        // `room` bytes are left there.
+        let target = unsafe { address.cast::<u8>().add(offset) };
+        debug_assert!(room >= bytes.len());
+        // SAFETY: as above; `bytes` is not part of the mapping.
+        unsafe { target.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        Ok(())
+    })
+}
+
+/// Reads through a shared mapping of a file's first `len` bytes.
+pub fn read_mapped(
+    file: impl AsFd,
+    len: usize,
+    offset: usize,
+    count: usize,
+) -> io::Result<Vec<u8>> {
+    with_mapping(file, len, |address| {
+        if len.checked_sub(offset).is_none_or(|room| room < count) {
+            return Err(io::Errno::INVAL);
+        }
+        let mut bytes = vec![0; count];
+        // SAFETY: the range lies in the mapping.
+        let source = unsafe { address.cast::<u8>().add(offset) };
+        // SAFETY: as above; `bytes` is not part of the mapping.
+        unsafe { source.copy_to_nonoverlapping(bytes.as_mut_ptr(), count) };
+        Ok(bytes)
+    })
+}
+
+fn with_mapping<T>(
+    file: impl AsFd,
+    len: usize,
+    act: impl FnOnce(*mut std::ffi::c_void) -> io::Result<T>,
+) -> io::Result<T> {
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: the kernel chooses the address, so nothing of ours is there.
+    let address = unsafe {
+        mmap(
+            std::ptr::null_mut(),
+            len,
+            protection,
+            MapFlags::SHARED,
+            file,
+            0,
+        )
+    }?;
+    let outcome = act(address);
+    // SAFETY: nothing of the mapping is used any more.
+    unsafe { munmap(address, len) }?;
+    outcome
 }
 
 /// How [`shutdown`] treats the journal.

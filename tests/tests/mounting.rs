@@ -127,16 +127,6 @@ fn whatever_writes_gets_erofs() -> Result<()> {
 }
 
 #[test]
-fn explicit_rw_is_refused() -> Result<()> {
-    needs!(&[]);
-    let scratch = Scratch::new()?;
-    let image = image(&scratch)?;
-    let said = refused(&image, &scratch.path("dir"), "rw")?;
-    ensure!(said.contains("rw") || said.contains("read-only"), "{said}");
-    Ok(())
-}
-
-#[test]
 fn unknown_options_are_refused_by_name() -> Result<()> {
     needs!(&[]);
     let scratch = Scratch::new()?;

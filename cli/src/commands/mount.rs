@@ -8,19 +8,18 @@
 //! The one file that talks to `fuse-frontend`.
 
 mod background;
+mod opening;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::thread;
 
 use ::mkfs::options::Size;
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use clap::Parser;
-use fs_core::{FileType, InodeNumber, OpenOptions, Recovery, Volume};
 use fuse_frontend::{Session, Unmounter};
 use rustix::fs::{CWD, Mode, OFlags, openat, statfs};
 use rustix::io::Errno;
@@ -33,7 +32,6 @@ use self::background::Inherited;
 pub(crate) use self::background::Role;
 use crate::commands::mkfs;
 use crate::failure::{CommandResult, Failure, complain, mount_code};
-use crate::image::open_volume;
 use crate::mount_options::{Access, Caller, MountOptions};
 
 /// Serve an image at a directory
@@ -164,7 +162,9 @@ fn start_or_serve(request: &Request<'_>, argv: &[OsString], role: Role) -> Comma
     if role == Role::Server {
         return serve(request, role);
     }
-    background::start_server(argv)?;
+    if let Some(remark) = background::start_server(argv)? {
+        complain(&remark);
+    }
     if request.namespace.is_none() {
         check_answer(request.directory)?;
     }
@@ -193,13 +193,15 @@ fn check_answer(directory: &Path) -> Result<(), Failure> {
 fn serve(request: &Request<'_>, role: Role) -> CommandResult {
     let inherited =
         Inherited::list().map_err(|error| Failure::with_code(mount_code::SYSTEM, error))?;
-    let session =
+    let (session, remark) =
         open_session(request).map_err(|error| Failure::with_code(mount_code::FAILED, error))?;
     unmount_on_signals(session.unmounter())
         .map_err(|error| Failure::with_code(mount_code::SYSTEM, error))?;
     if role == Role::Server {
-        background::answer_and_detach(inherited)
+        background::answer_and_detach(inherited, remark.as_deref())
             .map_err(|error| Failure::with_code(mount_code::SYSTEM, error))?;
+    } else if let Some(remark) = remark {
+        complain(&remark);
     }
     let place = || request.directory.display().to_string();
     match session.serve().with_context(place) {
@@ -213,62 +215,16 @@ fn serve(request: &Request<'_>, role: Role) -> CommandResult {
     }
 }
 
-fn open_session(request: &Request<'_>) -> anyhow::Result<Session> {
-    let options = &request.options;
-    let mut open_options = OpenOptions {
-        superblock_kib: options.superblock_kib,
-        recovery: if options.norecovery {
-            Recovery::None
-        } else {
-            Recovery::InMemory
-        },
-        ..OpenOptions::default()
-    };
-    if let Some(cache_bytes) = options.cache_bytes {
-        open_options.cache_bytes = cache_bytes;
-    }
-    let volume = open_volume(
-        request.image,
-        options.offset_bytes,
-        options.partition,
-        &open_options,
-    )?;
-    log_recovery(&volume, open_options.recovery);
-    check_root(&volume).with_context(|| request.image.display().to_string())?;
+/// Opens the image and mounts it; also a sentence why it is for reading only, if nobody
+/// asked for that.
+fn open_session(request: &Request<'_>) -> anyhow::Result<(Session, Option<String>)> {
+    let opened = opening::open(request)?;
     if let Some(namespace) = request.namespace {
         enter_namespace(namespace)?;
     }
     // The frontend's errors name the directory.
-    Ok(Session::mount(
-        Arc::new(volume),
-        &frontend_options(request),
-    )?)
-}
-
-/// A mount whose root cannot be read would be of no use; better to say why now.
-fn check_root(volume: &Volume) -> anyhow::Result<()> {
-    let root = volume
-        .inode(InodeNumber::ROOT)
-        .context("cannot read the root directory")?;
-    if root.file_type() != FileType::Directory {
-        bail!("the root inode is not a directory, check the file system");
-    }
-    Ok(())
-}
-
-fn log_recovery(volume: &Volume, recovery: Recovery) {
-    let report = volume.recovery_report();
-    if report.journal_was_dirty && recovery == Recovery::None {
-        tracing::info!("the journal needs recovery and was left alone, as asked");
-    } else if report.journal_was_dirty {
-        tracing::info!(
-            transactions = report.transactions_replayed,
-            blocks = report.blocks_replayed,
-            fast_commits = report.fast_commits_replayed,
-            orphans = report.orphans.len(),
-            "the journal was replayed in memory"
-        );
-    }
+    let session = Session::mount(opened.volume, &frontend_options(request))?;
+    Ok((session, opened.why_read_only))
 }
 
 /// mount(8)'s `-N`: the image is opened here, the directory lies there.
@@ -310,6 +266,9 @@ fn frontend_options(request: &Request<'_>) -> fuse_frontend::MountOptions {
         dev: trusted(flags.dev),
         exec: flags.exec.unwrap_or(true),
         noatime: flags.atime == Some(false),
+        writeback: !options.writing.writethrough,
+        sync: options.writing.sync,
+        ask_opens: options.writing.ask_opens,
     }
 }
 

@@ -39,6 +39,8 @@ pub struct WriteContext {
     /// The set-user-ID bit is dropped, and the set-group-ID bit where the group may
     /// execute. `security.capability` is the caller's business.
     pub clear_privileges: bool,
+    /// The times stay: the caller knows when the content was changed, and says so after.
+    pub keeps_times: bool,
 }
 
 /// Fails unless the content of this inode may be changed.
@@ -249,6 +251,9 @@ impl<'w> FileEdit<'w> {
             if mode != inode.mode() {
                 edit.set_mode(mode)?;
             }
+            if self.context.keeps_times {
+                return Ok(());
+            }
             edit.set_modified(now)?;
             edit.set_changed(now)
         })
@@ -258,9 +263,8 @@ impl<'w> FileEdit<'w> {
     /// [`stamp`](Self::stamp) makes them.
     pub(super) fn needs_stamp(&self, inode: &Inode) -> bool {
         let now = self.writer.clock.now();
-        !is_same_tick(now, inode.modified())
-            || !is_same_tick(now, inode.changed())
-            || self.mode_after(inode) != inode.mode()
+        let is_touched = is_same_tick(now, inode.modified()) && is_same_tick(now, inode.changed());
+        !is_touched && !self.context.keeps_times || self.mode_after(inode) != inode.mode()
     }
 
     fn mode_after(&self, inode: &Inode) -> u16 {

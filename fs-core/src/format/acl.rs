@@ -97,6 +97,67 @@ pub fn to_disk_form(kernel: &[u8]) -> Result<Vec<u8>> {
     Ok(disk)
 }
 
+/// Whom an entry speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tag {
+    Owner,
+    User,
+    OwningGroup,
+    Group,
+    Mask,
+    Others,
+}
+
+impl Tag {
+    fn of(tag: u16) -> Option<Self> {
+        Some(match tag {
+            TAG_USER_OBJ => Self::Owner,
+            TAG_USER => Self::User,
+            TAG_GROUP_OBJ => Self::OwningGroup,
+            TAG_GROUP => Self::Group,
+            TAG_MASK => Self::Mask,
+            TAG_OTHER => Self::Others,
+            _ => return None,
+        })
+    }
+}
+
+/// What an entry grants, in its ACL.
+pub(crate) struct Permission<'a>(&'a mut U16);
+
+impl Permission<'_> {
+    pub(crate) fn get(&self) -> u16 {
+        self.0.get()
+    }
+
+    pub(crate) fn set(&mut self, permission: u16) {
+        self.0.set(permission);
+    }
+}
+
+/// The entries of an ACL in the form setxattr(2) takes; `None` if it is not one, or has an
+/// entry of an unknown kind.
+pub(crate) fn entries(
+    kernel: &mut [u8],
+) -> Option<impl Iterator<Item = (Tag, Permission<'_>)> + '_> {
+    let (version, entries) = kernel.split_at_mut_checked(4)?;
+    if *version != KERNEL_VERSION.to_le_bytes() {
+        return None;
+    }
+    let entries = <[KernelEntry]>::mut_from_bytes(entries).ok()?;
+    let all_known = entries
+        .iter()
+        .all(|entry| Tag::of(entry.e_tag.get()).is_some());
+    if !all_known {
+        return None;
+    }
+    Some(entries.iter_mut().filter_map(tagged))
+}
+
+fn tagged(entry: &mut KernelEntry) -> Option<(Tag, Permission<'_>)> {
+    Some((Tag::of(entry.e_tag.get())?, Permission(&mut entry.e_perm)))
+}
+
 /// Whether an ACL in the form setxattr(2) takes is complete: the owner, users, the group,
 /// groups, a mask if there are users or groups, and the others, in this order.
 pub(crate) fn is_complete(kernel: &[u8]) -> bool {

@@ -41,12 +41,12 @@ pub struct FuseMount {
 }
 
 impl FuseMount {
-    /// Mounts with the chosen server, read-only, as it is by default.
+    /// Mounts with the chosen server, read-only.
     pub fn new(image: &Path, dir: &Path) -> Result<Self> {
         Self::with(Server::chosen(), image, dir, "")
     }
 
-    /// Mounts with `options` (comma-separated, may be empty).
+    /// Mounts with `options` (comma-separated, may be empty), read-only unless they say `rw`.
     pub fn with(server: Server, image: &Path, dir: &Path, options: &str) -> Result<Self> {
         std::fs::create_dir_all(dir)?;
         let mut mount = Self {
@@ -172,9 +172,11 @@ fn mount_kernel(image: &Path, dir: &Path, options: &str) -> Result<()> {
 
 fn mount_extmap(image: &Path, dir: &Path, options: &str) -> Result<()> {
     let mut args: Vec<&std::ffi::OsStr> = vec!["mount".as_ref()];
-    if !options.is_empty() {
-        args.extend([std::ffi::OsStr::new("-o"), options.as_ref()]);
+    let mut all = options.to_owned();
+    if !options.split(',').any(|option| option == "rw") {
+        all = format!("ro,{options}");
     }
+    args.extend([std::ffi::OsStr::new("-o"), all.as_ref()]);
     args.extend([image.as_os_str(), dir.as_os_str()]);
     let ended = program::extmap(args)?;
     if !ended.success() {

@@ -381,6 +381,7 @@ impl Draw {
         let context = WriteContext {
             may_use_reserve: true,
             clear_privileges: false,
+            keeps_times: false,
         };
         if model.traits.has_extents {
             return Operation::Allocate {
@@ -437,6 +438,7 @@ impl Draw {
         let context = WriteContext {
             may_use_reserve: d % 2 == 0,
             clear_privileges: d % 4 == 1,
+            keeps_times: false,
         };
         match self.what {
             What::Write | What::Append => Operation::Write {
@@ -564,6 +566,7 @@ impl Draw {
             modified: change(5),
             changed: change(7),
             created: has(9).then_some(time),
+            is_belated: false,
         }
     }
 }

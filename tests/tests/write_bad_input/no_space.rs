@@ -149,6 +149,7 @@ fn fill_blocks(run: &mut Run, left: u64) -> Result<u64> {
     let context = WriteContext {
         may_use_reserve: true,
         clear_privileges: false,
+        keeps_times: false,
     };
     run.step(&Operation::file("filler"))?;
     run.step(&Operation::Sync)?;

@@ -2,7 +2,7 @@
 //!
 //! The parent starts this program again with the same arguments and one more,
 //! and a pipe as standard output. The server writes one answer to it: a zero
-//! byte once the directory is mounted, or an exit code and a sentence. A
+//! byte once the directory is mounted, and perhaps a remark, or an exit code and a sentence. A
 //! server that dies says nothing, and the pipe ends. Descriptors the caller
 //! left open are inherited, so an image may be /proc/self/fd/N.
 
@@ -58,22 +58,23 @@ impl Role {
     }
 }
 
-/// Starts the server and waits for its answer.
-pub(super) fn start_server(argv: &[OsString]) -> Result<(), Failure> {
+/// Starts the server and waits for its answer: perhaps a remark, one sentence.
+pub(super) fn start_server(argv: &[OsString]) -> Result<Option<String>, Failure> {
     let (reader, child) = spawn(argv)
         .context("cannot start the server")
         .map_err(|error| Failure::with_code(mount_code::SYSTEM, error))?;
     let mut answer = Vec::new();
     let mut reader = File::from(reader);
     let mut code = [0];
-    match reader.read_exact(&mut code) {
-        Ok(()) if code == [0] => return Ok(()),
-        Ok(()) => {}
-        Err(_) => return Err(died(child)),
+    if reader.read_exact(&mut code).is_err() {
+        return Err(died(child));
     }
     // Even a sentence cut short is better than none.
     let _ = reader.take(SENTENCE_BYTES_MAX).read_to_end(&mut answer);
     let sentence = String::from_utf8_lossy(&answer).into_owned();
+    if code == [0] {
+        return Ok((!sentence.is_empty()).then_some(sentence));
+    }
     Err(Failure::with_code(code[0], anyhow!(sentence)))
 }
 
@@ -129,8 +130,8 @@ impl Inherited {
 }
 
 /// Leaves the terminal, the directory and everything inherited, then answers:
-/// all is well.
-pub(super) fn answer_and_detach(inherited: Inherited) -> anyhow::Result<()> {
+/// all is well, but for what is to be remarked.
+pub(super) fn answer_and_detach(inherited: Inherited, remark: Option<&str>) -> anyhow::Result<()> {
     // A group leader can't start a session; the shell's job control made us
     // one only if we were started directly.
     let _ = rustix::process::setsid();
@@ -147,6 +148,7 @@ pub(super) fn answer_and_detach(inherited: Inherited) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     // A parent that is gone needs no answer; the mount stays.
     let _ = stdout.write_all(&[0]);
+    let _ = stdout.write_all(remark.unwrap_or_default().as_bytes());
     let _ = stdout.flush();
     drop(stdout);
     let replaced = dup2_stdin(&null)

@@ -121,6 +121,7 @@ fn overwriting_costs_no_change_but_the_times() {
     let privileged = WriteContext {
         may_use_reserve: false,
         clear_privileges: true,
+        keeps_times: false,
     };
     file::write(writer, number, &pattern(4096, 2), 100, privileged).unwrap();
     let after = inode(writer, number);
@@ -151,6 +152,7 @@ fn a_set_group_id_bit_without_group_execution_stays() {
     let privileged = WriteContext {
         may_use_reserve: false,
         clear_privileges: true,
+        keeps_times: false,
     };
     file::truncate(writer, number, 5, privileged).unwrap();
     assert_eq!(inode(writer, number).mode(), 0o102_644);

@@ -25,6 +25,7 @@ const STALE: u8 = 0xE5;
 const AS_ROOT: WriteContext = WriteContext {
     may_use_reserve: true,
     clear_privileges: false,
+    keeps_times: false,
 };
 
 /// An image mke2fs made with these options and the empty files "a" and "b" and a symbolic

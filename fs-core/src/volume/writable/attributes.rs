@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::WritableVolume;
+use super::access_acl::follow_permissions;
 use super::names::check_mutable;
 use crate::change::Change;
 use crate::error::{Error, ErrorKind, Result};
@@ -39,6 +40,9 @@ pub struct AttributeChanges {
     pub changed: Option<TimeChange>,
     /// Creation, where the inode has room for it.
     pub created: Option<Timestamp>,
+    /// The times are those of changes of the content that were made before: an append-only
+    /// inode takes them.
+    pub is_belated: bool,
 }
 
 /// Flags that FS_IOC_SETFLAGS can change (EXT4_FL_USER_MODIFIABLE in Linux), without those
@@ -57,7 +61,7 @@ pub const USER_MODIFIABLE_FLAGS: InodeFlags = InodeFlags::SECRM
     .union(InodeFlags::TOPDIR);
 
 impl WritableVolume {
-    /// Changes attributes.
+    /// Changes attributes; the access ACL follows the permission bits.
     ///
     /// # Errors
     /// `NotPermitted` for an immutable inode, and for an append-only one but for times set
@@ -69,11 +73,18 @@ impl WritableVolume {
     ) -> Result<Arc<Inode>> {
         self.changing(|| {
             changes.check()?;
-            self.with_inode(inode, 4, |change, found| {
+            let credits = match changes.permissions {
+                Some(_) => 4 + xattr::credits(self.store()),
+                None => 4,
+            };
+            self.with_inode(inode, credits, |change, found| {
                 check_mutable(found)?;
                 if found.flags().contains(InodeFlags::APPEND) && !changes.only_touches() {
                     let why = "an append-only inode keeps its attributes";
                     return Err(ErrorKind::NotPermitted(why).into());
+                }
+                if let Some(permissions) = changes.permissions {
+                    follow_permissions(change, found, permissions)?;
                 }
                 let now = change.now;
                 change.edit_inode(inode, |edit| changes.apply(edit, found, now))
@@ -242,9 +253,11 @@ impl AttributeChanges {
         Ok(())
     }
 
-    /// True if nothing changes but times, to now.
+    /// True if nothing changes but times, to now or belatedly.
     fn only_touches(&self) -> bool {
-        let is_now = |time: Option<TimeChange>| time.is_none_or(|time| time == TimeChange::Now);
+        let is_now = |time: Option<TimeChange>| {
+            self.is_belated || time.is_none_or(|time| time == TimeChange::Now)
+        };
         self.permissions.is_none()
             && self.uid.is_none()
             && self.gid.is_none()

@@ -1,9 +1,11 @@
 //! A volume open for writing: what a program that edits an image holds.
 
+mod access_acl;
 mod attributes;
 mod delete;
 mod durability;
 mod files;
+mod holding;
 mod identity;
 mod names;
 mod new_inode;
@@ -53,6 +55,9 @@ pub struct WriteOptions {
     pub discard: bool,
     /// Commit in the background this often, in milliseconds; 0 only when asked to.
     pub commit_interval_ms: u64,
+    /// Make everything durable as well when nothing has changed for so long, in
+    /// milliseconds; 0 for never. In steps of 20.
+    pub quiet_ms: u64,
     /// Commit before each change: operations that take several are then interrupted between
     /// any two of them by a crash. Slow; for tests.
     pub commit_each_change: bool,
@@ -70,6 +75,7 @@ impl Default for WriteOptions {
             errors: None,
             discard: false,
             commit_interval_ms: 5000,
+            quiet_ms: 0,
             commit_each_change: false,
             mounted_on: None,
             host: "extmap".to_owned(),

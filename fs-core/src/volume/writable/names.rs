@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::WritableVolume;
-use super::delete::Removal;
 use super::new_inode::{self, LINKS_MAX, NewInode};
 use crate::change::Change;
 use crate::directory::{self, NAME_BYTES_MAX};
@@ -125,6 +124,32 @@ impl WritableVolume {
     /// `Exists`, `NoSpace`, `NameTooLong`, `InvalidInput`, `NotADirectory`, `NotFound` if
     /// the directory has been removed, `TooManyNames`, `NotPermitted` by its flags.
     pub fn create(&self, parent: InodeNumber, name: &[u8], new: &NewInode) -> Result<Arc<Inode>> {
+        self.create_then(parent, name, new, &|_| {})
+    }
+
+    /// [`create`](Self::create), and the new inode is held as by [`retain`](Self::retain)
+    /// before anybody can remove it.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn create_retained(
+        &self,
+        parent: InodeNumber,
+        name: &[u8],
+        new: &NewInode,
+    ) -> Result<Arc<Inode>> {
+        let retain = |inode: &Inode| self.shared.retained.add(inode.number());
+        self.create_then(parent, name, new, &retain)
+    }
+
+    /// Makes a new inode; `then` sees it with its directory still locked.
+    fn create_then(
+        &self,
+        parent: InodeNumber,
+        name: &[u8],
+        new: &NewInode,
+        then: &dyn Fn(&Inode),
+    ) -> Result<Arc<Inode>> {
         self.changing(|| {
             check_name(name)?;
             if is_dots(name) {
@@ -135,12 +160,13 @@ impl WritableVolume {
             let directory = directory_for_adding(self.store(), parent)?;
             // Adding the name finds out whether it is there. If something else failed
             // before, that it is there matters more.
-            self.make(&directory, name, new).map_err(|error| {
+            let made = self.make(&directory, name, new).map_err(|error| {
                 match directory::lookup(self.store(), &directory, name) {
                     Ok(Some(_)) => ErrorKind::Exists.into(),
                     _ => error,
                 }
-            })
+            });
+            made.inspect(|inode| then(inode))
         })
     }
 
@@ -330,52 +356,5 @@ impl WritableVolume {
     pub(super) fn removal_credits(&self, target: &Inode) -> usize {
         let store = self.store();
         self.name_credits() + xattr::credits(store) + mapping::credits(store, target, 1).max(16) * 2
-    }
-
-    /// Holds an inode: it lives on without a name until [`release`](Self::release).
-    ///
-    /// # Errors
-    /// `Stale` if it is not in use.
-    pub fn retain(&self, inode: InodeNumber) -> Result<()> {
-        let _lock = self.shared.locks.shared(inode);
-        self.usable(inode)?;
-        self.shared.retained.add(inode);
-        Ok(())
-    }
-
-    /// The inode `name` leads to, held as by [`retain`](Self::retain) before anybody can
-    /// remove it and its number can mean another.
-    ///
-    /// # Errors
-    /// `NotFound` if there is no such name.
-    pub fn retain_child(&self, parent: InodeNumber, name: &[u8]) -> Result<Arc<Inode>> {
-        self.look(parent, |store| {
-            // While the directory is locked the name stays, and so does what it names.
-            let found = namespace::child(store, store.inode(parent)?.as_ref(), name)?;
-            self.shared.retained.add(found.number());
-            Ok(found)
-        })
-    }
-
-    /// Gives up what one [`retain`](Self::retain), [`retain_child`](Self::retain_child) or
-    /// [`create_unnamed`](Self::create_unnamed) holds. An inode without a name ends with the
-    /// last one.
-    ///
-    /// # Errors
-    /// If it cannot be ended now; the next opening of the volume does it.
-    pub fn release(&self, inode: InodeNumber) -> Result<()> {
-        self.noted((|| {
-            let _lock = self.shared.locks.exclusive(&[inode]);
-            if !self.shared.retained.drop_one(inode) {
-                return Ok(());
-            }
-            self.writer().space.end_reservation(inode);
-            match self.store().inode(inode) {
-                Ok(found) if found.links() == 0 => self.finish_removal(inode, Removal::Orphan),
-                Ok(_) => Ok(()),
-                Err(error) if matches!(error.kind(), ErrorKind::Stale) => Ok(()),
-                Err(error) => Err(error),
-            }
-        })())
     }
 }

@@ -62,7 +62,7 @@ impl WritableVolume {
             return Err(error);
         }
         finish_orphans(&shared.writer);
-        let background = Background::start(&shared, options.commit_interval_ms);
+        let background = Background::start(&shared, options);
         Ok(Self {
             shared,
             background,

@@ -24,13 +24,13 @@ impl Retained {
         *self.shard(inode).lock().entry(inode).or_insert(0) += 1;
     }
 
-    /// True if nobody holds the inode any more.
-    pub(super) fn drop_one(&self, inode: InodeNumber) -> bool {
+    /// Counts so many holders less. True if nobody holds the inode any more.
+    pub(super) fn drop_some(&self, inode: InodeNumber, times: u64) -> bool {
         let mut shard = self.shard(inode).lock();
         let left = match shard.get_mut(&inode) {
             None => return false,
             Some(count) => {
-                *count = count.saturating_sub(1);
+                *count = count.saturating_sub(times);
                 *count
             }
         };

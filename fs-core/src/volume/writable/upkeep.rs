@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::Shared;
+use super::{Shared, WriteOptions};
 
 /// What the thread is told.
 #[derive(Debug, Default)]
 struct Signals {
     /// Something has changed since the last commit.
     has_changes: AtomicBool,
+    /// Something has changed since the thread looked last.
+    is_lively: AtomicBool,
     state: Mutex<State>,
     wake: Condvar,
 }
@@ -32,16 +34,18 @@ pub(super) struct Background {
 }
 
 impl Background {
-    /// `interval_ms` 0 for no commits of its own.
-    pub(super) fn start(shared: &Arc<Shared>, interval_ms: u64) -> Self {
+    pub(super) fn start(shared: &Arc<Shared>, options: &WriteOptions) -> Self {
         let signals = Arc::new(Signals::default());
-        let has_work = interval_ms > 0;
+        let has_work = options.commit_interval_ms > 0;
         let thread = has_work.then(|| {
             let (shared, signals) = (Arc::clone(shared), Arc::clone(&signals));
-            let interval = Duration::from_millis(interval_ms);
+            let rhythm = Rhythm {
+                interval: Duration::from_millis(options.commit_interval_ms),
+                quiet: (options.quiet_ms > 0).then(|| Duration::from_millis(options.quiet_ms)),
+            };
             std::thread::Builder::new()
                 .name("extmap-commit".to_owned())
-                .spawn(move || run(&shared, &signals, interval))
+                .spawn(move || run(&shared, &signals, rhythm))
         });
         let thread = thread.and_then(|spawned| match spawned {
             Ok(thread) => Some(thread),
@@ -55,6 +59,7 @@ impl Background {
 
     /// Says that something may have changed.
     pub(super) fn changed(&self) {
+        self.signals.is_lively.store(true, Ordering::Relaxed);
         if !self.signals.has_changes.load(Ordering::Relaxed)
             && !self.signals.has_changes.swap(true, Ordering::AcqRel)
         {
@@ -79,17 +84,33 @@ impl Background {
 /// How often the thread looks whether the running transaction has become large.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
-fn run(shared: &Shared, signals: &Signals, interval: Duration) {
+/// When the thread commits.
+#[derive(Debug, Clone, Copy)]
+struct Rhythm {
+    /// So long after the first change.
+    interval: Duration,
+    /// So long after the last one, if at all.
+    quiet: Option<Duration>,
+}
+
+fn run(shared: &Shared, signals: &Signals, rhythm: Rhythm) {
     loop {
         let mut state = signals.state.lock();
         while !state.is_ending && !signals.has_changes.load(Ordering::Acquire) {
             signals.wake.wait(&mut state);
         }
-        let due = Instant::now() + interval;
+        let due = Instant::now() + rhythm.interval;
+        let mut last_change = Instant::now();
         while !state.is_ending && Instant::now() < due {
             let look = LOOK_INTERVAL.min(due.saturating_duration_since(Instant::now()));
             signals.wake.wait_for(&mut state, look);
-            if shared.writer.transactions.wants_commit() {
+            if signals.is_lively.swap(false, Ordering::Relaxed) {
+                last_change = Instant::now();
+            }
+            let is_quiet = rhythm
+                .quiet
+                .is_some_and(|quiet| last_change.elapsed() >= quiet);
+            if is_quiet || shared.writer.transactions.wants_commit() {
                 break;
             }
         }
@@ -98,7 +119,11 @@ fn run(shared: &Shared, signals: &Signals, interval: Duration) {
         }
         drop(state);
         signals.has_changes.store(false, Ordering::Release);
-        let committed = shared.writer.commit_pending();
+        // Where quiet is waited for, overwritten content counts too, which needs no commit.
+        let committed = match rhythm.quiet {
+            Some(_) => shared.writer.sync(),
+            None => shared.writer.commit_pending(),
+        };
         if shared.noted(committed).is_err() {
             return;
         }

@@ -41,6 +41,22 @@ fn is_acl(value: &[u8]) -> bool {
     value.starts_with(&[2, 0, 0, 0]) && value.len() >= 4 + 3 * 8 && value.len() % 8 == 4
 }
 
+/// chmod(2) on an ACL: the owner's entry, the mask (or the group's, without one), others.
+fn follow_permissions(acl: &mut [u8], permissions: u16) {
+    let entries = acl.get_mut(4..).unwrap_or_default();
+    let has_mask = entries.chunks_exact(8).any(|entry| entry[0] == 0x10);
+    for entry in entries.chunks_exact_mut(8) {
+        let shift = match entry[0] {
+            0x01 => 6,
+            0x10 => 3,
+            0x04 if !has_mask => 3,
+            0x20 => 0,
+            _ => continue,
+        };
+        entry[2] = (permissions >> shift & 7) as u8;
+    }
+}
+
 impl Model {
     pub(super) fn set_attributes(
         &mut self,
@@ -78,6 +94,12 @@ impl Model {
         let created = changes.created.map(|time| self.stored(id, time));
         let node = self.node_mut(id)?;
         node.permissions = changes.permissions.unwrap_or(node.permissions);
+        if let Some(permissions) = changes.permissions
+            && !matches!(node.kind, Kind::Symlink { .. })
+            && let Some(acl) = node.xattrs.get_mut(&b"system.posix_acl_access"[..])
+        {
+            follow_permissions(acl, permissions);
+        }
         node.uid = changes.uid.unwrap_or(node.uid);
         node.gid = changes.gid.unwrap_or(node.gid);
         node.accessed = accessed.unwrap_or(node.accessed);
