@@ -1,24 +1,26 @@
 //! READ, LSEEK, BMAP.
 
-use std::borrow::Cow;
-
 use fs_core::{ExtentState, FileBlock, FileType, Inode, SeekTarget, Segment};
 use rustix::io::Errno;
 
 use crate::failure::Failure;
 use crate::gather::Gather;
 use crate::negotiate::REQUEST_BYTES_MAX;
-use crate::replies::{Pieces, Reply};
+use crate::replies::{Pieces, Reply, Sent};
 use crate::scratch::Scratch;
+use crate::served::Served;
 use crate::server::Server;
 use crate::wire::{BmapIn, BmapOut, LseekIn, LseekOut, ReadIn, whence};
 
-pub(crate) fn read<'w>(
-    server: &'w Server,
+/// Reads and sends. Where the bytes of a volume that can change lie they stay only as long as
+/// the file is locked, so they are sent meanwhile: the way to the kernel waits for nobody.
+pub(crate) fn read(
+    server: &Server,
     nodeid: u64,
     arguments: &ReadIn,
-    scratch: &'w mut Scratch,
-) -> Result<Reply<'w>, Failure> {
+    scratch: &mut Scratch,
+    send: impl FnOnce(Reply<'_>) -> Sent,
+) -> Result<Sent, Failure> {
     let size = usize::try_from(arguments.size).map_err(|_| Errno::INVAL)?;
     if size > REQUEST_BYTES_MAX {
         return Err(Errno::INVAL.into());
@@ -28,30 +30,25 @@ pub(crate) fn read<'w>(
         return Err(Errno::ISDIR.into());
     }
     announce(server, &file, arguments, &mut scratch.segments);
-    scratch.segments.clear();
-    if let Some(volume) = server.volume.writer() {
-        let buffer = scratch.data.bytes_mut();
-        let room = buffer.get_mut(..size).ok_or(Errno::INVAL)?;
-        // Where the bytes lie they stay only as long as the file is locked: they are taken
-        // out meanwhile. The reply's way to the kernel has no lock to wait for.
-        let len = volume.read(file.number(), room, arguments.offset)?;
-        let bytes = room.get(..len).unwrap_or_default();
-        return Ok(Reply::Bytes(Cow::Borrowed(bytes)));
+    let memory = std::mem::take(&mut scratch.pieces);
+    let buffer = scratch.data.bytes_mut();
+    let device = server.volume.device().as_ref();
+    let (offset, len) = (arguments.offset, u64::from(arguments.size));
+    let gather_and_send = |segments: &[Segment]| {
+        let gather = Gather::new(device, Pieces::reusing(memory), buffer, size);
+        Ok(send(Reply::Pieces(gather.collect(segments)?)))
+    };
+    match &server.volume {
+        Served::Reading(volume) => {
+            let segments = &mut scratch.segments;
+            segments.clear();
+            volume.read_plan(&file, offset, len, segments)?;
+            gather_and_send(segments)
+        }
+        Served::Writing(volume) => {
+            volume.with_read_plan(file.number(), offset, len, gather_and_send)?
+        }
     }
-    server.volume.peek_plan(
-        &file,
-        arguments.offset,
-        u64::from(arguments.size),
-        &mut scratch.segments,
-    )?;
-    let pieces = Pieces::reusing(std::mem::take(&mut scratch.pieces));
-    let gather = Gather::new(
-        server.volume.device().as_ref(),
-        pieces,
-        scratch.data.bytes_mut(),
-        size,
-    );
-    Ok(Reply::Pieces(gather.collect(&scratch.segments)?))
 }
 
 /// Tells the device what a sequential reader will want next. A hint: errors

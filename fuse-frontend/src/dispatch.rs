@@ -5,18 +5,19 @@ use rustix::io::Errno;
 use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::listing::{self, Detail};
-use crate::replies::Reply;
+use crate::replies::{Reply, Sent};
 use crate::requests::{self, Forgotten, Message, Request};
 use crate::scratch::Scratch;
 use crate::server::{Server, number_of};
 use crate::{attributes, changes, data, ioctls, namespace, xattrs};
 
-/// The answer to a request.
-pub(crate) fn answer<'w>(
-    server: &'w Server,
+/// Answers a request; the reply goes to `send`.
+pub(crate) fn serve(
+    server: &Server,
     message: &Message<'_>,
-    scratch: &'w mut Scratch,
-) -> Result<Reply<'w>, Failure> {
+    scratch: &mut Scratch,
+    send: impl FnOnce(Reply<'_>) -> Sent,
+) -> Result<Sent, Failure> {
     let header = message.header;
     if !server.gate.admits(header) {
         return Err(Errno::ACCESS.into());
@@ -30,7 +31,7 @@ pub(crate) fn answer<'w>(
             return Err(Errno::NOSYS.into());
         }
     }
-    match message.request(server.agreed)? {
+    let reply = match message.request(server.agreed)? {
         Request::Lookup { name } => namespace::lookup(server, node, name, &mut scratch.granted),
         Request::GetAttr => attributes::getattr(server, node),
         Request::Statx => attributes::statx(server, node),
@@ -40,7 +41,7 @@ pub(crate) fn answer<'w>(
         Request::Open { flags } => namespace::open(server, node, flags),
         Request::OpenDir => namespace::opendir(server),
         Request::Release | Request::Destroy => Ok(Reply::Done),
-        Request::Read(arguments) => data::read(server, node, arguments, scratch),
+        Request::Read(arguments) => return data::read(server, node, arguments, scratch, send),
         Request::ReadDir(arguments) => {
             listing::read(server, node, arguments, Detail::Names, scratch)
         }
@@ -69,7 +70,8 @@ pub(crate) fn answer<'w>(
         // The kernel does without, and does not ask again. At close(2) it has sent all that
         // it kept, and that suffices.
         Request::Flush | Request::Declined | Request::Unknown => Err(Errno::NOSYS.into()),
-    }
+    };
+    Ok(send(reply?))
 }
 
 /// A number that no inode can have was never told to the kernel.

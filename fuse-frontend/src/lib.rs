@@ -57,7 +57,7 @@ mod xattrs;
 
 pub use control::server_pid;
 pub use error::{Error, Result};
-pub use options::{Access, MountOptions, THREADS_MIN, THREADS_MIN_UNMAPPED};
+pub use options::{Access, MountOptions, THREADS_MIN, THREADS_MIN_UNMAPPED, THREADS_MIN_WRITING};
 pub use served::Served;
 pub use session::Session;
 pub use unmounter::Unmounter;

@@ -31,7 +31,8 @@ pub struct MountOptions {
     /// may use the mount may read all of it.
     pub default_permissions: bool,
     /// Number of threads that serve requests; by default as many as there are
-    /// cores, at least [`THREADS_MIN`] for an image in memory's reach and
+    /// cores, at least [`THREADS_MIN`] for an image in memory's reach,
+    /// [`THREADS_MIN_WRITING`] if it is written, and
     /// [`THREADS_MIN_UNMAPPED`] where each read waits for a device.
     pub threads: Option<NonZero<usize>>,
     /// Show every file as this user's.
@@ -62,6 +63,9 @@ pub struct MountOptions {
 
 /// Fewest threads chosen by default: one may wait for the device while another answers.
 pub const THREADS_MIN: usize = 2;
+
+/// The same for images that are open for writing: who syncs waits for the disk.
+pub const THREADS_MIN_WRITING: usize = 4;
 
 /// The same for images that are not mapped into memory (block devices): a
 /// thread waits while the device reads, and a device is fast only if several do.
@@ -103,9 +107,10 @@ impl MountOptions {
         self.checks_permissions() && self.umask.is_none()
     }
 
-    /// `is_mapped`: file content has addresses in this process.
-    pub(crate) fn thread_count(&self, is_mapped: bool) -> usize {
-        let fewest = either(is_mapped, THREADS_MIN, THREADS_MIN_UNMAPPED);
+    /// `is_mapped`: file content has addresses in this process. `writes`: it is changed.
+    pub(crate) fn thread_count(&self, is_mapped: bool, writes: bool) -> usize {
+        let fewest_mapped = either(writes, THREADS_MIN_WRITING, THREADS_MIN);
+        let fewest = either(is_mapped, fewest_mapped, THREADS_MIN_UNMAPPED);
         match self.threads {
             Some(count) => count.get(),
             None => std::thread::available_parallelism().map_or(fewest, |n| n.get().max(fewest)),
@@ -211,9 +216,10 @@ mod tests {
     #[test]
     fn enough_threads_by_default() {
         let mut options = MountOptions::new("/mnt", "image");
-        assert!(options.thread_count(true) >= THREADS_MIN);
-        assert!(options.thread_count(false) >= THREADS_MIN_UNMAPPED);
+        assert!(options.thread_count(true, false) >= THREADS_MIN);
+        assert!(options.thread_count(true, true) >= THREADS_MIN_WRITING);
+        assert!(options.thread_count(false, true) >= THREADS_MIN_UNMAPPED);
         options.threads = NonZero::new(1);
-        assert_eq!(options.thread_count(false), 1);
+        assert_eq!(options.thread_count(false, true), 1);
     }
 }

@@ -69,7 +69,7 @@ impl Session {
         })?;
         kernel_read_ahead::raise(&mountpoint);
         let agreed = agreed.get().copied().unwrap_or_default();
-        let thread_count = options.thread_count(is_mapped(&volume));
+        let thread_count = options.thread_count(is_mapped(&volume), writing.is_some());
         // Whatever can be refused is refused before anybody is told of a mount.
         let channels = (0..thread_count)
             .map(|_| Channel::beside(fuser.as_fd()))

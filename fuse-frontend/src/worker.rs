@@ -12,7 +12,7 @@ use crate::dispatch;
 use crate::errands::{self, Errand};
 use crate::error::{Error, Result};
 use crate::failure::Failure;
-use crate::replies::{self, Sent};
+use crate::replies::{self, Reply, Sent};
 use crate::requests::{Malformed, Message};
 use crate::scratch::{PageBuffer, Scratch};
 use crate::server::Server;
@@ -86,8 +86,10 @@ impl<'s> Worker<'s> {
             }
             return None;
         }
-        let reply = match dispatch::answer(self.server, message, &mut self.scratch) {
-            Ok(reply) => reply,
+        let fd = self.channel.as_fd();
+        let send = |reply: Reply<'_>| replies::send(fd, header.unique, reply);
+        let sent = match dispatch::serve(self.server, message, &mut self.scratch, send) {
+            Ok(sent) => sent,
             Err(failure) => {
                 if let Failure::Volume(error) = &failure {
                     self.server.complaints.report(error);
@@ -97,7 +99,7 @@ impl<'s> Worker<'s> {
                 return None;
             }
         };
-        let Sent { outcome, spare } = replies::send(self.channel.as_fd(), header.unique, reply);
+        let Sent { outcome, spare } = sent;
         if let Err(error) = outcome {
             self.server.take_back(&mut self.scratch.granted);
             self.not_sent(header, &error);

@@ -5,8 +5,9 @@
 //! ours, nor this one a second time, writes what is being read. It ends when
 //! the device is dropped.
 //!
-//! A file opened for reading is also mapped, for who hands its bytes on to
-//! system calls. Nothing here ever looks at the mapping: others may cut the
+//! A file is also mapped, for reading only, for who hands its bytes on to
+//! system calls; what is written by pwrite(2) is seen there at once. Nothing here ever looks
+//! at the mapping: others may cut the
 //! file short at any time, and touching a page past the new end would kill the
 //! process, while pread(2) and writev(2) merely fail. A file that can't be
 //! mapped works all the same, without.
@@ -22,12 +23,11 @@ use crate::descriptor::Descriptor;
 use crate::device::check_range;
 use crate::{BlockDevice, DeviceFile, Error, Mapped, MappedBytes, Result};
 
-/// A locked regular file; mapped if it is open for reading only.
+/// A locked, mapped regular file.
 #[derive(Debug)]
 pub(crate) struct MappedFile {
     descriptor: Descriptor,
-    /// The whole file, at least one byte; `None` if it is writable, empty or
-    /// cannot be mapped.
+    /// The whole file, at least one byte; `None` if it is empty or cannot be mapped.
     mapping: Option<MmapRaw>,
 }
 
@@ -62,11 +62,7 @@ impl MappedFile {
                 source,
             })?
             .len();
-        let mapping = if read_only {
-            map(&file, size_bytes)
-        } else {
-            None
-        };
+        let mapping = map(&file, size_bytes);
         Ok(Self {
             descriptor: Descriptor::new(file, size_bytes, read_only),
             mapping,

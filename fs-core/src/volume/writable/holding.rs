@@ -66,7 +66,10 @@ impl WritableVolume {
             }
             self.writer().space.end_reservation(inode);
             match self.store().inode(inode) {
-                Ok(found) if found.links() == 0 => self.finish_removal(inode, Removal::Orphan),
+                Ok(found) if found.links() == 0 => {
+                    self.background.changed();
+                    self.finish_removal(inode, Removal::Orphan)
+                }
                 Ok(_) => Ok(()),
                 Err(error) if matches!(error.kind(), ErrorKind::Stale) => Ok(()),
                 Err(error) => Err(error),
