@@ -60,6 +60,11 @@ pub(crate) fn serve(
             server.writer()?.sync()?;
             Ok(Reply::Done)
         }
+        Request::SyncContent => {
+            let inode = number_of(header.nodeid)?;
+            server.writer()?.fdatasync(inode)?;
+            Ok(Reply::Done)
+        }
         Request::Forget(forgotten) => {
             forget(server, &forgotten);
             Ok(Reply::Silence)

@@ -13,7 +13,7 @@ use crate::extensions::Extensions;
 use crate::negotiate::Agreed;
 use crate::wire::{
     AccessIn, BatchForgetIn, BmapIn, FlushIn, ForgetIn, ForgetOne, FsyncIn, GetattrIn, GetxattrIn,
-    InHeader, InterruptIn, IoctlIn, LseekIn, OpenIn, ReadIn, StatxIn, SyncfsIn, opcode,
+    InHeader, InterruptIn, IoctlIn, LseekIn, OpenIn, ReadIn, StatxIn, SyncfsIn, fsync_flag, opcode,
 };
 
 /// A request's header and what it asks for.
@@ -69,6 +69,8 @@ pub(crate) enum Request<'a> {
     Flush,
     /// FSYNC, FSYNCDIR and SYNCFS: all there is becomes durable.
     Sync,
+    /// FSYNC for fdatasync(2).
+    SyncContent,
     /// An operation the kernel does without us: locks, poll.
     Declined,
     /// An operation this server has never heard of.
@@ -166,7 +168,11 @@ impl<'a> Message<'a> {
             opcode::INTERRUPT => body.only::<InterruptIn>().map(|_| Request::Interrupt)?,
             opcode::DESTROY => Request::Destroy,
             opcode::FLUSH => body.only::<FlushIn>().map(|_| Request::Flush)?,
-            opcode::FSYNC | opcode::FSYNCDIR => body.only::<FsyncIn>().map(|_| Request::Sync)?,
+            opcode::FSYNC => match body.only::<FsyncIn>()?.fsync_flags & fsync_flag::DATA_ONLY {
+                0 => Request::Sync,
+                _ => Request::SyncContent,
+            },
+            opcode::FSYNCDIR => body.only::<FsyncIn>().map(|_| Request::Sync)?,
             opcode::SYNCFS => body.only::<SyncfsIn>().map(|_| Request::Sync)?,
             opcode if is_declined(opcode) => Request::Declined,
             _ => Request::Unknown,

@@ -9,8 +9,10 @@ use crate::failure::Failure;
 use crate::replies::Reply;
 use crate::wire::{FallocateIn, WriteIn, write_flag};
 
-/// `O_DSYNC` of open(2), part of `O_SYNC`.
+/// `O_DSYNC` of open(2).
 const DSYNC: u32 = 0o1_0000;
+/// What `O_SYNC` has besides.
+const SYNC: u32 = 0o400_0000;
 
 /// Writes; returns how many bytes.
 pub(super) fn write(place: Place<'_>, arguments: &WriteIn, data: &[u8]) -> Result<u32, Failure> {
@@ -32,9 +34,11 @@ pub(super) fn write(place: Place<'_>, arguments: &WriteIn, data: &[u8]) -> Resul
         let (volume, number) = (place.volume, place.inode);
         volume.write_as(number, data, arguments.offset, context)?
     };
-    let is_sync = !is_cached && arguments.flags & DSYNC != 0;
-    if is_sync || inode.flags().contains(InodeFlags::SYNC) {
+    let opened_with = if is_cached { 0 } else { arguments.flags };
+    if opened_with & SYNC != 0 || inode.flags().contains(InodeFlags::SYNC) {
         place.volume.sync()?;
+    } else if opened_with & DSYNC != 0 {
+        place.volume.fdatasync(place.inode)?;
     }
     u32::try_from(len).map_err(|_| Errno::OVERFLOW.into())
 }

@@ -21,6 +21,12 @@ pub(crate) mod fattr {
     pub(crate) const KILL_SUIDGID: u32 = 1 << 11;
 }
 
+/// Bits of `FsyncIn.fsync_flags`.
+pub(crate) mod fsync_flag {
+    /// Times can wait: fdatasync(2).
+    pub(crate) const DATA_ONLY: u32 = 1 << 0;
+}
+
 /// Bits of `WriteIn.write_flags`.
 pub(crate) mod write_flag {
     /// From the page cache: who wrote it, and when, is not known any more.
