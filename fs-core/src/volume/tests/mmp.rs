@@ -139,7 +139,8 @@ fn a_volume_that_cannot_be_opened_is_given_back() {
             Some(Fault::Once(device.count(Operation::Flush) + 1)),
         );
     };
-    let failing: [(&[&str], &(dyn Fn(&Arc<Faulty>) + Sync)); 2] = [
+    type MakeFail<'f> = &'f (dyn Fn(&Arc<Faulty>) + Sync);
+    let failing: [(&[&str], MakeFail<'_>); 2] = [
         (&["-b", "1024", "-O", "mmp"], &no_log),
         (&["-b", "1024", "-O", "mmp,^has_journal"], &no_change),
     ];
