@@ -152,6 +152,40 @@ fn moving_times(root: &Path, log: &mut Log) -> Result<()> {
     Ok(())
 }
 
+/// Who may open what, where each open(2) is asked about.
+pub(super) fn opening(root: &Path, log: &mut Log) -> Result<()> {
+    for (name, flag) in [
+        ("still", sys::FLAG_IMMUTABLE),
+        ("growing", sys::FLAG_APPEND),
+    ] {
+        let path = root.join(name);
+        std::fs::write(&path, b"before")?;
+        let fd = open(&path, OFlags::RDONLY, Mode::empty())?;
+        let old = sys::get_flags(&fd)?;
+        log.done("set", sys::set_flags(&fd, old | flag));
+        for flags in [
+            OFlags::RDONLY,
+            OFlags::WRONLY,
+            OFlags::RDWR,
+            OFlags::WRONLY | OFlags::APPEND,
+            OFlags::RDWR | OFlags::APPEND | OFlags::CREATE,
+            OFlags::WRONLY | OFlags::TRUNC,
+        ] {
+            let opened = open(&path, flags, Mode::from_raw_mode(0o600));
+            log.note("open", opened.as_ref().map(drop));
+            if let Ok(opened) = opened
+                && flags.contains(OFlags::APPEND)
+            {
+                log.gave("append", rustix::io::write(&opened, b" and after"));
+                log.done("fsync", rustix::fs::fsync(&opened));
+            }
+        }
+        log.std("content", std::fs::read_to_string(&path));
+        log.done("unset", sys::set_flags(&fd, old));
+    }
+    Ok(())
+}
+
 /// Flags that forbid; opening is not among what is compared, see the manual of `askopen`.
 pub(super) fn flags(root: &Path, log: &mut Log) -> Result<()> {
     for (name, flag) in [

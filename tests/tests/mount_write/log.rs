@@ -55,6 +55,11 @@ const FREE_TO_DIFFER: &[&str] = &[
 
 /// Runs a script on both mounts; logs and trees must be equal, and both images clean.
 pub(crate) fn same_on_both(mke2fs: &[&str], script: Script) -> Result<()> {
+    same_with(&["", ",writethrough"], mke2fs, script)
+}
+
+/// The same with each of these options.
+pub(crate) fn same_with(options: &[&str], mke2fs: &[&str], script: Script) -> Result<()> {
     if !skip::allowed(skip::MOUNTS) {
         return Ok(());
     }
@@ -68,13 +73,14 @@ pub(crate) fn same_on_both(mke2fs: &[&str], script: Script) -> Result<()> {
         outcome?
     };
     fsck(&reference)?;
-    for options in [OPTIONS, &format!("{OPTIONS},writethrough")] {
+    for options in options {
+        let options = format!("{OPTIONS}{options}");
         let image = scratch.copy(&image, "copy")?;
-        let mount = FuseMount::with(Server::Extmap, &image, &scratch.path("ours-dir"), options)?;
+        let mount = FuseMount::with(Server::Extmap, &image, &scratch.path("ours-dir"), &options)?;
         let outcome = run(mount.path(), script);
         mount.unmount()?;
         let ours = outcome?;
-        compare(&ours, &theirs, options)?;
+        compare(&ours, &theirs, &options)?;
         fsck(&image)?;
         // What the caches said must be what is on the device.
         let mount = KernelMount::new(&image, &scratch.path("ours-again"), "ro")?;

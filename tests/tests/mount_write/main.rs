@@ -13,7 +13,7 @@ mod users;
 mod xattrs;
 
 use anyhow::Result;
-use log::same_on_both;
+use log::{same_on_both, same_with};
 
 #[test]
 fn names_come_and_go() -> Result<()> {
@@ -58,6 +58,16 @@ fn attributes_are_set() -> Result<()> {
 #[test]
 fn flags_are_set_and_obeyed() -> Result<()> {
     same_on_both(&[], attributes::flags)
+}
+
+#[test]
+fn flags_forbid_opening_where_it_is_asked() -> Result<()> {
+    same_with(&[",askopen"], &[], attributes::opening)
+}
+
+#[test]
+fn everything_is_the_same_where_opening_is_asked() -> Result<()> {
+    same_with(&[",askopen", ",sync"], &[], open_files::script)
 }
 
 #[test]
