@@ -93,6 +93,8 @@ pub(crate) struct Writing {
     pub(crate) sync: bool,
     /// Every open(2) asks the server.
     pub(crate) ask_opens: bool,
+    /// Do without a loop device.
+    pub(crate) no_loop: bool,
     /// Seconds between commits.
     pub(crate) commit_seconds: Option<u64>,
 }
@@ -195,7 +197,7 @@ impl MountOptions {
             "sync" | "dirsync" => self.writing.sync = true,
             "async" => self.writing.sync = false,
             "offset" | "partition" | "sb" | "uid" | "gid" | "umask" | "threads" | "cache"
-            | "fsname" | "errors" | "commit" => return Err(Refusal::NoValue),
+            | "fsname" | "errors" | "commit" | "loop" => return Err(Refusal::NoValue),
             _ => return self.flags.apply(word),
         }
         Ok(())
@@ -219,6 +221,13 @@ impl MountOptions {
                 let bytes = parse_bytes(value).map_err(Refusal::Value)?;
                 let bytes = in_range(Some(bytes), CACHE_BYTES)?;
                 self.cache_bytes = Some(usize::try_from(bytes).unwrap_or(usize::MAX));
+            }
+            "loop" => {
+                self.writing.no_loop = match value {
+                    "auto" => false,
+                    "never" => true,
+                    _ => return Err(Refusal::Value("the value must be auto or never".into())),
+                };
             }
             "errors" => self.writing.errors = Some(parse_on_errors(value)?),
             "commit" => {

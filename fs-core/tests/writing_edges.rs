@@ -676,3 +676,42 @@ fn an_exchange_for_which_there_is_no_space_leaves_both_files_as_they_were() {
     }
     assert!(refused > 3 && done > 0, "{refused} refused, {done} done");
 }
+
+/// Finishing waits for who is at work; later changes and syncs fail, reading goes on.
+#[test]
+fn a_finished_volume_is_clean_whoever_is_at_work() {
+    let Some(image) = image(&["-t", "ext4", "-b", "1024"], "16M", |_| {}, &[]) else {
+        return;
+    };
+    let memory = Arc::new(Memory::new(image));
+    let volume = open(&memory);
+    let stopped = |error: &fs_core::Error| matches!(error.kind(), ErrorKind::Stopped(_));
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let volume = &volume;
+            scope.spawn(move || {
+                for number in 0.. {
+                    let name = format!("file-{thread}-{number}");
+                    let new = NewInode::file(0o644);
+                    let made = volume.create(ROOT, name.as_bytes(), &new);
+                    let synced = made.and_then(|file| volume.fdatasync(file.number()));
+                    match synced.and_then(|()| volume.unlink(ROOT, name.as_bytes())) {
+                        Ok(()) => {}
+                        Err(error) if stopped(&error) => return,
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            });
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        volume.finish().unwrap();
+    });
+    let image = memory.snapshot();
+    let checked = e2fsck("-fn", &image);
+    assert!(checked.is_clean, "{}", checked.said);
+    assert!(volume.sync().is_err_and(|error| stopped(&error)));
+    assert!(volume.inode(ROOT).is_ok());
+    volume.finish().unwrap();
+    drop(volume);
+    assert!(memory.snapshot() == image, "written to after the end");
+}

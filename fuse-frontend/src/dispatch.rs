@@ -40,7 +40,15 @@ pub(crate) fn serve(
         Request::ReadLink => namespace::readlink(server, node),
         Request::Open { flags } => namespace::open(server, node, flags),
         Request::OpenDir => namespace::opendir(server),
-        Request::Release | Request::Destroy => Ok(Reply::Done),
+        Request::Release => Ok(Reply::Done),
+        // The last request of all. Where umount(2) waits for this answer the image is clean
+        // when it returns.
+        Request::Destroy => {
+            if let Some(volume) = server.volume.writer() {
+                volume.finish()?;
+            }
+            Ok(Reply::Done)
+        }
         Request::Read(arguments) => return data::read(server, node, arguments, scratch, send),
         Request::ReadDir(arguments) => {
             listing::read(server, node, arguments, Detail::Names, scratch)

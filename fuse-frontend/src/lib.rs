@@ -19,6 +19,7 @@
 //! a largest size, tables have fixed sizes.
 
 mod attributes;
+mod block_mount;
 mod body;
 mod caller;
 mod change_requests;

@@ -56,6 +56,9 @@ pub struct MountOptions {
     pub writeback: bool,
     /// Every change is durable before the call that makes it returns.
     pub sync: bool,
+    /// The image, to be mounted for writing as a file system on a block device where that is
+    /// possible: umount(2) then returns when the image is clean. `None` to do without.
+    pub block_source: Option<PathBuf>,
     /// Every open(2) on a mount for writing asks the server, which then refuses
     /// immutable and append-only files at once; otherwise writing fails later.
     pub ask_opens: bool,
@@ -92,6 +95,7 @@ impl MountOptions {
             noatime: false,
             writeback: true,
             sync: false,
+            block_source: None,
             ask_opens: false,
         }
     }

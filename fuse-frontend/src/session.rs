@@ -7,6 +7,7 @@ use std::fs::OpenOptions;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -15,11 +16,12 @@ use images::Mapped;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::thread::{CapabilitySet, capabilities};
 
+use crate::block_mount;
 use crate::channel::{Channel, FUSE_DEVICE};
 use crate::errands::{self, Errand};
 use crate::error::{Error, Result};
 use crate::kernel_read_ahead;
-use crate::negotiate::{Negotiator, WritingTerms};
+use crate::negotiate::{Agreed, Negotiator, WritingTerms};
 use crate::options::MountOptions;
 use crate::served::Served;
 use crate::server::Server;
@@ -36,6 +38,8 @@ pub struct Session {
     fuser: fuser::Session<Negotiator>,
     server: Server,
     unmounter: Unmounter,
+    /// Of a mount fuser has not made and would not undo.
+    own_mount: Option<OwnMount>,
     /// One for each thread.
     channels: Vec<Channel>,
 }
@@ -53,20 +57,20 @@ impl Session {
             .map(|volume| terms(volume.superblock(), options));
         let mountpoint = check_mountpoint(&options.mountpoint)?;
         check_device()?;
-        let (negotiator, agreed) = Negotiator::new(options, writing);
-        let mut config = options.to_fuser(is_privileged(), writing.is_some());
-        if !options.checks_permissions() && is_superuser() {
-            // Nobody else sees the mount, and the superuser may do everything:
-            // what is left to check the kernel checks without asking us.
-            let check = fuser::MountOption::DefaultPermissions;
-            config.mount_options.push(check);
-        }
-        let fuser = fuser::Session::new(negotiator, &mountpoint, &config).map_err(|source| {
-            Error::Mount {
-                mountpoint: options.mountpoint.clone(),
-                source: tidy(source),
-            }
-        })?;
+        // Nobody else sees the mount of a superuser, who may do everything: what is left to
+        // check the kernel checks without asking us.
+        let checks_permissions = options.checks_permissions() || is_superuser();
+        let on_block_device = writing
+            .is_some()
+            .then(|| mount_on_block_device(&volume, &mountpoint, options, checks_permissions))
+            .flatten();
+        let own_mount = on_block_device
+            .is_some()
+            .then(|| OwnMount(Unmounter::new(mountpoint.clone())));
+        let (fuser, agreed) = match on_block_device {
+            Some(mounted) => mounted,
+            None => mount_plainly(&mountpoint, options, writing, checks_permissions)?,
+        };
         kernel_read_ahead::raise(&mountpoint);
         let agreed = agreed.get().copied().unwrap_or_default();
         let thread_count = options.thread_count(is_mapped(&volume), writing.is_some());
@@ -79,6 +83,7 @@ impl Session {
             fuser,
             server: Server::new(volume, options, agreed),
             unmounter: Unmounter::new(mountpoint),
+            own_mount,
             channels,
         })
     }
@@ -102,8 +107,10 @@ impl Session {
             // POLLERR for "still mounted"), and what is mounted there by now
             // may be someone else's. The price is one open descriptor.
             std::mem::forget(self.fuser);
+            std::mem::forget(self.own_mount.take());
             unmounter.remove_dead_mount();
         } else {
+            drop(self.own_mount.take());
             drop(self.fuser);
         }
         outcome.and(self.server.close())
@@ -174,6 +181,68 @@ fn terms(superblock: &Superblock, options: &MountOptions) -> WritingTerms {
             true => Duration::from_nanos(1),
             false => Duration::from_secs(1),
         },
+    }
+}
+
+/// Unmounts when it is dropped.
+#[derive(Debug)]
+struct OwnMount(Unmounter);
+
+impl Drop for OwnMount {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unmount() {
+            tracing::error!("{error}");
+        }
+    }
+}
+
+type Mounted = (fuser::Session<Negotiator>, Arc<OnceLock<Agreed>>);
+
+fn mount_plainly(
+    mountpoint: &Path,
+    options: &MountOptions,
+    writing: Option<WritingTerms>,
+    checks_permissions: bool,
+) -> Result<Mounted> {
+    let (negotiator, agreed) = Negotiator::new(options, writing);
+    let mut config = options.to_fuser(is_privileged(), writing.is_some());
+    if checks_permissions && !options.checks_permissions() {
+        let check = fuser::MountOption::DefaultPermissions;
+        config.mount_options.push(check);
+    }
+    let fuser =
+        fuser::Session::new(negotiator, mountpoint, &config).map_err(|source| Error::Mount {
+            mountpoint: options.mountpoint.clone(),
+            source: tidy(source),
+        })?;
+    Ok((fuser, agreed))
+}
+
+/// `None` where that is not wanted or not possible.
+fn mount_on_block_device(
+    volume: &Served,
+    mountpoint: &Path,
+    options: &MountOptions,
+    checks_permissions: bool,
+) -> Option<Mounted> {
+    let image = options.block_source.as_deref().filter(|_| is_superuser())?;
+    let superblock = volume.superblock();
+    let (negotiator, agreed) = Negotiator::new(options, Some(terms(superblock, options)));
+    let mounted = block_mount::mount_on_loop(
+        image,
+        mountpoint,
+        superblock.block_bytes,
+        options,
+        checks_permissions,
+        negotiator,
+        options.to_fuser(true, true),
+    );
+    match mounted {
+        Ok(fuser) => Some((fuser, agreed)),
+        Err(error) => {
+            tracing::info!("mounted without a block device, so umount(2) will not wait: {error}");
+            None
+        }
     }
 }
 

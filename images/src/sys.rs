@@ -51,3 +51,64 @@ pub(crate) fn start_writeback(file: BorrowedFd<'_>, offset: u64, len: u64) {
         libc::sync_file_range(file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE)
     };
 }
+
+/// `LOOP_CTL_GET_FREE` of linux/loop.h.
+const LOOP_CTL_GET_FREE: libc::c_ulong = 0x4C82;
+/// `LOOP_CONFIGURE` of linux/loop.h.
+const LOOP_CONFIGURE: libc::c_ulong = 0x4C0A;
+/// `LO_FLAGS_AUTOCLEAR`: detached with the last use.
+const LO_FLAGS_AUTOCLEAR: u32 = 4;
+
+/// `struct loop_config` with the `struct loop_info64` in it, as far as it is used here.
+#[repr(C)]
+struct LoopConfig {
+    fd: u32,
+    block_size: u32,
+    /// `lo_device` to `lo_sizelimit`.
+    info_head: [u64; 5],
+    lo_number: u32,
+    lo_encrypt_type: u32,
+    lo_encrypt_key_size: u32,
+    lo_flags: u32,
+    /// Names and keys, and what is reserved.
+    info_tail: [u64; 22],
+    reserved: [u64; 8],
+}
+
+const _: () = assert!(size_of::<LoopConfig>() == 304);
+
+/// The number of a loop device nobody uses, made if need be.
+pub(crate) fn free_loop_device(control: BorrowedFd<'_>) -> rustix::io::Result<u32> {
+    // SAFETY: the descriptor is borrowed and so open; the call takes no argument.
+    let number = unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE as _) };
+    u32::try_from(number).map_err(|_| last_errno())
+}
+
+/// Attaches a file to a loop device.
+pub(crate) fn configure_loop_device(
+    device: BorrowedFd<'_>,
+    image: BorrowedFd<'_>,
+) -> rustix::io::Result<()> {
+    let config = LoopConfig {
+        fd: u32::try_from(image.as_raw_fd()).map_err(|_| Errno::BADF)?,
+        block_size: 0,
+        info_head: [0; 5],
+        lo_number: 0,
+        lo_encrypt_type: 0,
+        lo_encrypt_key_size: 0,
+        lo_flags: LO_FLAGS_AUTOCLEAR,
+        info_tail: [0; 22],
+        reserved: [0; 8],
+    };
+    // SAFETY: both descriptors are borrowed and so open; LOOP_CONFIGURE only reads the
+    // structure, whose layout is the kernel's.
+    let answer = unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE as _, &raw const config) };
+    if answer < 0 {
+        return Err(last_errno());
+    }
+    Ok(())
+}
+
+fn last_errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}

@@ -268,6 +268,11 @@ fn frontend_options(request: &Request<'_>) -> fuse_frontend::MountOptions {
         noatime: flags.atime == Some(false),
         writeback: !options.writing.writethrough,
         sync: options.writing.sync,
+        // With a name of the user's own the mount table shows that and no device.
+        block_source: (!options.writing.no_loop
+            && options.fs_name.is_none()
+            && request.namespace.is_none())
+        .then(|| request.image.to_owned()),
         ask_opens: options.writing.ask_opens,
     }
 }

@@ -9,10 +9,12 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
-use system_tests::guards::{FuseMount, KernelMount, Server, is_mounted, pid_alive, wait_until};
+use system_tests::guards::{
+    FuseMount, KernelMount, Server, is_mounted, mount_type, pid_alive, wait_until,
+};
 use system_tests::mkfs::judge::fsck;
 use system_tests::scratch::Scratch;
-use system_tests::skip;
+use system_tests::{skip, tool};
 
 fn mount(image: &Path, scratch: &Scratch, options: &str) -> Result<FuseMount> {
     let options = format!("{OPTIONS}{options}");
@@ -262,4 +264,65 @@ fn work(root: &Path, worker: u8) -> Result<()> {
         ensure!(names <= 4, "{names} names");
     }
     Ok(())
+}
+
+/// umount(2) of root's mounts returns when the image is clean, whether it is a file or a
+/// block device; and the loop device that lent its name is free again.
+#[test]
+fn umount_of_root_waits_for_the_image() -> Result<()> {
+    needs_mounts!();
+    let scratch = Scratch::new()?;
+    let image = scratch.mke2fs("image", 64 << 20, &[])?;
+    for round in 0..5 {
+        let mount = mount(&image, &scratch, "")?;
+        ensure!(
+            mount_type(mount.path()).as_deref() == Some("fuseblk.extmap"),
+            "{:?}",
+            mount_type(mount.path())
+        );
+        for number in 0..300 {
+            let name = format!("file-{round}-{number}");
+            std::fs::write(mount.path().join(name), vec![7; number * 97])?;
+        }
+        rustix::mount::unmount(mount.path(), rustix::mount::UnmountFlags::empty())?;
+        // At once.
+        fsck(&image)?;
+        let said = tool::run("losetup", &["-j".as_ref(), image.as_os_str()])?;
+        ensure!(said.is_empty(), "still attached: {said}");
+    }
+    let kernel = KernelMount::read_only(&image, &scratch.path("kernel"))?;
+    ensure!(std::fs::read_dir(kernel.path())?.count() == 1501);
+    kernel.unmount()
+}
+
+/// Where it is not wanted there is no loop device.
+#[test]
+fn a_mount_without_a_loop_device() -> Result<()> {
+    needs_mounts!();
+    let scratch = Scratch::new()?;
+    let image = scratch.mke2fs("image", 32 << 20, &[])?;
+    let mount = mount(&image, &scratch, ",loop=never")?;
+    ensure!(mount_type(mount.path()).as_deref() == Some("fuse.extmap"));
+    std::fs::write(mount.path().join("file"), "text")?;
+    mount.unmount()?;
+    fsck(&image)
+}
+
+/// syncfs(2) reaches the server of such a mount: what was written is there after a crash
+/// that follows at once.
+#[test]
+fn syncfs_is_durable_at_once() -> Result<()> {
+    needs_mounts!();
+    let scratch = Scratch::new()?;
+    let image = scratch.mke2fs("image", 32 << 20, &[])?;
+    let mount = mount(&image, &scratch, "")?;
+    std::fs::write(mount.path().join("file"), vec![9; 100_000])?;
+    rustix::fs::syncfs(File::open(mount.path())?)?;
+    let pid = kill(&mount, Signal::KILL)?;
+    ensure!(wait_until(Duration::from_secs(10), || !pid_alive(pid)));
+    drop(mount);
+    let kernel = KernelMount::new(&image, &scratch.path("kernel"), "rw")?;
+    let found = std::fs::read(kernel.path().join("file"))?;
+    ensure!(found == vec![9; 100_000], "not what was synced");
+    kernel.unmount()
 }

@@ -121,8 +121,12 @@ impl Default for WriteOptions {
 pub struct WritableVolume {
     shared: Arc<Shared>,
     background: upkeep::Background,
-    mmp: Option<MmpHold>,
-    is_closed: bool,
+    mmp: parking_lot::Mutex<Option<MmpHold>>,
+    /// Somebody finishes it: no change begins any more.
+    is_ending: std::sync::atomic::AtomicBool,
+    /// Whether it has been finished. Shared by whoever changes something, so that finishing
+    /// waits for them.
+    is_finished: parking_lot::RwLock<bool>,
 }
 
 /// What the volume's threads share.

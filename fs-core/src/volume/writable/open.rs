@@ -5,9 +5,11 @@
 //! superblock's mark that the journal must be looked at; the journal's superblock. Then
 //! orphans are finished, as ordinary changes. Closing goes the same way back.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use images::BlockDevice;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use super::trouble::{STATE_ERRORS, Trouble};
 use super::upkeep::Background;
@@ -66,8 +68,9 @@ impl WritableVolume {
         Ok(Self {
             shared,
             background,
-            mmp,
-            is_closed: false,
+            mmp: Mutex::new(mmp),
+            is_ending: AtomicBool::new(false),
+            is_finished: RwLock::new(false),
         })
     }
 
@@ -77,15 +80,22 @@ impl WritableVolume {
     /// # Errors
     /// The device's, and `Stopped` if writing failed before: then the journal has to be
     /// replayed, which whoever opens the volume next does.
-    pub fn close(mut self) -> Result<()> {
-        self.shut()
+    pub fn close(self) -> Result<()> {
+        self.finish()
     }
 
-    fn shut(&mut self) -> Result<()> {
-        if self.is_closed {
+    /// [`close`](Self::close) for who shares the volume with others: it waits for changes
+    /// under way, and those that come later fail. Reading goes on.
+    ///
+    /// # Errors
+    /// As [`close`](Self::close). Nothing happens if the volume is finished already.
+    pub fn finish(&self) -> Result<()> {
+        // Or it would wait for as long as there are changes.
+        self.is_ending.store(true, Ordering::Release);
+        let mut is_finished = self.is_finished.write();
+        if std::mem::replace(&mut *is_finished, true) {
             return Ok(());
         }
-        self.is_closed = true;
         self.background.stop();
         let shared = &self.shared;
         // One that cannot be ended stays an orphan; what else was changed is kept all the same.
@@ -98,10 +108,24 @@ impl WritableVolume {
             }
         }
         shared.noted(end_use(&shared.writer))?;
-        if let Some(mmp) = self.mmp.take() {
+        if let Some(mmp) = self.mmp.lock().take() {
             mmp.release()?;
         }
         outcome
+    }
+
+    /// For as long as something is changed or made durable.
+    ///
+    /// # Errors
+    /// `Stopped` once the volume has been finished.
+    pub(super) fn unfinished(&self) -> Result<RwLockReadGuard<'_, bool>> {
+        // Who has it may ask again: then it must not wait for who waits to finish.
+        let is_finished = self.is_finished.read_recursive();
+        if *is_finished || self.is_ending.load(Ordering::Acquire) {
+            let why = "the volume has been closed".to_owned();
+            return Err(ErrorKind::Stopped(why).into());
+        }
+        Ok(is_finished)
     }
 }
 
@@ -117,7 +141,7 @@ impl Holder for Shared {
 
 impl Drop for WritableVolume {
     fn drop(&mut self) {
-        if let Err(error) = self.shut() {
+        if let Err(error) = self.finish() {
             tracing::error!("the volume could not be closed cleanly: {error}");
         }
     }

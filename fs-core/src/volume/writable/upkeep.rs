@@ -30,7 +30,7 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Background {
     signals: Arc<Signals>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Background {
@@ -54,7 +54,10 @@ impl Background {
                 None
             }
         });
-        Self { signals, thread }
+        Self {
+            signals,
+            thread: Mutex::new(thread),
+        }
     }
 
     /// Says that something may have changed.
@@ -70,12 +73,11 @@ impl Background {
     }
 
     /// Ends the thread and waits for it.
-    pub(super) fn stop(&mut self) {
+    pub(super) fn stop(&self) {
         self.signals.state.lock().is_ending = true;
         self.signals.wake.notify_all();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
+        let thread = self.thread.lock().take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the background thread ended unexpectedly");
         }
     }
