@@ -16,6 +16,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crossbeam_utils::CachePadded;
 use foldhash::fast::RandomState;
 use images::BlockDevice;
 use lru::LruCache;
@@ -214,7 +215,7 @@ pub(crate) struct Edited<T> {
 pub(crate) struct BlockCache {
     device: Arc<dyn BlockDevice>,
     block_bytes: usize,
-    shards: [Mutex<Shard>; SHARDS],
+    shards: [CachePadded<Mutex<Shard>>; SHARDS],
 }
 
 impl BlockCache {
@@ -232,11 +233,11 @@ impl BlockCache {
             device,
             block_bytes,
             shards: std::array::from_fn(|_| {
-                Mutex::new(Shard {
+                CachePadded::new(Mutex::new(Shard {
                     clean: LruCache::new(capacity),
                     pinned: HashMap::default(),
                     unpinned_count: 0,
-                })
+                }))
             }),
         }
     }

@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 
+use crossbeam_utils::CachePadded;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
@@ -39,17 +40,17 @@ struct Shard {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Unsynced {
-    shards: [Mutex<Shard>; SHARDS],
+    shards: [CachePadded<Mutex<Shard>>; SHARDS],
 }
 
 impl Unsynced {
     pub(crate) fn new() -> Self {
         Self {
             shards: std::array::from_fn(|_| {
-                Mutex::new(Shard {
+                CachePadded::new(Mutex::new(Shard {
                     newer: Changed::nothing(),
                     older: Changed::nothing(),
-                })
+                }))
             }),
         }
     }
@@ -82,7 +83,9 @@ impl Unsynced {
     }
 
     fn shard(&self, inode: InodeNumber) -> Option<&Mutex<Shard>> {
-        self.shards.get(inode.0 as usize % SHARDS)
+        self.shards
+            .get(inode.0 as usize % SHARDS)
+            .map(|shard| &**shard)
     }
 }
 

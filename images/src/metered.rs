@@ -6,13 +6,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crossbeam_utils::CachePadded;
+
 use crate::{BlockDevice, DeviceFile, Mapped, Result};
 
 /// Another device, and a counter.
 #[derive(Debug)]
 pub struct Metered {
     inner: Arc<dyn BlockDevice>,
-    written_bytes: AtomicU64,
+    /// In a line of its own: all threads write it, and read what lies beside it.
+    written_bytes: CachePadded<AtomicU64>,
 }
 
 impl Metered {
@@ -20,7 +23,7 @@ impl Metered {
     pub fn new(inner: Arc<dyn BlockDevice>) -> Self {
         Self {
             inner,
-            written_bytes: AtomicU64::new(0),
+            written_bytes: CachePadded::new(AtomicU64::new(0)),
         }
     }
 

@@ -37,6 +37,7 @@ mod windows;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -129,9 +130,9 @@ pub(crate) struct Space {
     discard_failed: AtomicBool,
     groups: Vec<Group>,
     fixed: FixedBlocks,
-    totals: Totals,
+    totals: CachePadded<Totals>,
     /// Groups that the next commit writes.
-    dirty: Mutex<Vec<u32>>,
+    dirty: CachePadded<Mutex<Vec<u32>>>,
     /// Groups in which a transaction that is not durable has freed something.
     freed: Mutex<Vec<(TransactionId, u32)>>,
     loaded: LoadedGroups,
@@ -165,7 +166,7 @@ impl Space {
         }
         let geometry = Geometry::of(superblock);
         let uses_uninit = uses_uninit(superblock);
-        let totals = Totals::default();
+        let totals = CachePadded::new(Totals::default());
         let mut groups = Vec::new();
         let mut fixed = vec![(superblock.mmp_block, superblock.mmp_block.saturating_add(1))];
         fixed.extend(log.map(|(start, len)| (start.0, start.0.saturating_add(len))));
@@ -201,7 +202,7 @@ impl Space {
             groups,
             fixed: FixedBlocks::new(fixed),
             totals,
-            dirty: Mutex::new(Vec::new()),
+            dirty: CachePadded::new(Mutex::new(Vec::new())),
             freed: Mutex::new(Vec::new()),
             loaded: LoadedGroups::default(),
             loaded_bytes_max: Self::LOADED_BYTES_MAX,

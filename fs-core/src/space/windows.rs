@@ -9,6 +9,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crossbeam_utils::CachePadded;
 use lru::LruCache;
 use parking_lot::Mutex;
 
@@ -48,14 +49,14 @@ struct Window {
 #[derive(Debug)]
 pub(super) struct Windows {
     /// A group's lock may be taken under a shard's.
-    shards: [Mutex<LruCache<InodeNumber, Window>>; SHARDS],
+    shards: [CachePadded<Mutex<LruCache<InodeNumber, Window>>>; SHARDS],
     count: AtomicUsize,
 }
 
 impl Default for Windows {
     fn default() -> Self {
         Self {
-            shards: std::array::from_fn(|_| Mutex::new(LruCache::unbounded())),
+            shards: std::array::from_fn(|_| CachePadded::new(Mutex::new(LruCache::unbounded()))),
             count: AtomicUsize::new(0),
         }
     }

@@ -22,8 +22,9 @@ mod io;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use crossbeam_utils::CachePadded;
 pub(crate) use handle::Handle;
 pub(crate) use io::Log;
 
@@ -56,6 +57,9 @@ struct Running {
     /// Something changed.
     is_dirty: bool,
 }
+
+/// Why nothing can be changed after [`Transactions::end`].
+pub(crate) const CLOSED: &str = "the volume has been closed";
 
 impl Running {
     fn new(id: TransactionId) -> Self {
@@ -103,7 +107,8 @@ pub(crate) struct Stopped {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Transactions {
-    running: Mutex<Running>,
+    /// In a line of its own: all threads write it, and read what lies beside it.
+    running: CachePadded<Mutex<Running>>,
     /// Signalled when a handle ends and when a transaction opens.
     changed: Condvar,
     /// One commit or checkpoint at a time.
@@ -116,6 +121,8 @@ pub(crate) struct Transactions {
     /// The last transaction that is durable.
     committed: AtomicU64,
     stopped: OnceLock<Stopped>,
+    /// Nobody joins any more. Looked at with the running transaction locked.
+    is_ended: AtomicBool,
     limits: Limits,
 }
 
@@ -176,13 +183,14 @@ impl Transactions {
     /// `log` is where commits go; without one they go straight home.
     pub(crate) fn new(log: Option<Log>, limits: Limits) -> Self {
         Self {
-            running: Mutex::new(Running::new(TransactionId(1))),
+            running: CachePadded::new(Mutex::new(Running::new(TransactionId(1)))),
             changed: Condvar::new(),
             io: Mutex::new(Io::new(log)),
             is_committing: Mutex::new(false),
             commit_ended: Condvar::new(),
             committed: AtomicU64::new(0),
             stopped: OnceLock::new(),
+            is_ended: AtomicBool::new(false),
             limits,
         }
     }
@@ -214,6 +222,12 @@ impl Transactions {
         }
     }
 
+    /// Nobody may join any more; what is open may be finished, and committed.
+    pub(crate) fn end(&self) {
+        let _running = self.running.lock();
+        self.is_ended.store(true, Ordering::Relaxed);
+    }
+
     /// Joins the running transaction for up to `credits` changed blocks.
     ///
     /// # Errors
@@ -222,6 +236,9 @@ impl Transactions {
         let mut running = self.running.lock();
         loop {
             self.check_alive()?;
+            if self.is_ended.load(Ordering::Relaxed) {
+                return Err(ErrorKind::Stopped(CLOSED.to_owned()).into());
+            }
             if running.is_closed {
                 self.changed.wait(&mut running);
                 continue;

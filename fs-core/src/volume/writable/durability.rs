@@ -10,7 +10,7 @@ impl WritableVolume {
     /// # Errors
     /// The device's. After a failed commit writing has stopped.
     pub fn sync(&self) -> Result<()> {
-        let _unfinished = self.unfinished()?;
+        self.check_unfinished()?;
         self.noted(self.writer().sync())
     }
 
@@ -32,7 +32,7 @@ impl WritableVolume {
     /// # Errors
     /// Those of [`sync`](Self::sync).
     pub fn fdatasync(&self, inode: InodeNumber) -> Result<()> {
-        let _unfinished = self.unfinished()?;
+        self.check_unfinished()?;
         self.noted(self.writer().sync_content(inode))
     }
 
@@ -41,7 +41,7 @@ impl WritableVolume {
     /// # Errors
     /// Those of [`sync`](Self::sync).
     pub fn checkpoint(&self) -> Result<()> {
-        let _unfinished = self.unfinished()?;
+        self.check_unfinished()?;
         self.noted(self.writer().sync().and_then(|()| {
             let writer = self.writer();
             writer.transactions.checkpoint(&writer.store.cache)

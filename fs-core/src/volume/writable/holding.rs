@@ -59,7 +59,7 @@ impl WritableVolume {
     /// # Errors
     /// As [`release`](Self::release).
     pub fn release_many(&self, inode: InodeNumber, times: u64) -> Result<()> {
-        let _unfinished = self.unfinished()?;
+        self.check_unfinished()?;
         self.noted((|| {
             let _lock = self.shared.locks.exclusive(&[inode]);
             if !self.shared.retained.drop_some(inode, times) {

@@ -122,11 +122,8 @@ pub struct WritableVolume {
     shared: Arc<Shared>,
     background: upkeep::Background,
     mmp: parking_lot::Mutex<Option<MmpHold>>,
-    /// Somebody finishes it: no change begins any more.
-    is_ending: std::sync::atomic::AtomicBool,
-    /// Whether it has been finished. Shared by whoever changes something, so that finishing
-    /// waits for them.
-    is_finished: parking_lot::RwLock<bool>,
+    /// It is being finished, or has been: nothing begins any more.
+    is_finished: std::sync::atomic::AtomicBool,
 }
 
 /// What the volume's threads share.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use images::BlockDevice;
-use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use parking_lot::Mutex;
 
 use super::trouble::{STATE_ERRORS, Trouble};
 use super::upkeep::Background;
@@ -21,6 +21,7 @@ use crate::format::features::CompatFeatures;
 use crate::format::superblock::RawSuperblock;
 use crate::inode_locks::InodeLocks;
 use crate::orphans;
+use crate::transaction::CLOSED;
 
 use crate::volume::mmp::Holder;
 use crate::volume::writing::{self, Opened};
@@ -69,8 +70,7 @@ impl WritableVolume {
             shared,
             background,
             mmp: Mutex::new(mmp),
-            is_ending: AtomicBool::new(false),
-            is_finished: RwLock::new(false),
+            is_finished: AtomicBool::new(false),
         })
     }
 
@@ -84,16 +84,13 @@ impl WritableVolume {
         self.finish()
     }
 
-    /// [`close`](Self::close) for who shares the volume with others: it waits for changes
-    /// under way, and those that come later fail. Reading goes on.
+    /// [`close`](Self::close) for who shares the volume with others: what they are changing
+    /// meanwhile is done or fails, and later changes fail. Reading goes on.
     ///
     /// # Errors
     /// As [`close`](Self::close). Nothing happens if the volume is finished already.
     pub fn finish(&self) -> Result<()> {
-        // Or it would wait for as long as there are changes.
-        self.is_ending.store(true, Ordering::Release);
-        let mut is_finished = self.is_finished.write();
-        if std::mem::replace(&mut *is_finished, true) {
+        if self.is_finished.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
         self.background.stop();
@@ -114,18 +111,15 @@ impl WritableVolume {
         outcome
     }
 
-    /// For as long as something is changed or made durable.
+    /// Asked before something is changed or made durable.
     ///
     /// # Errors
-    /// `Stopped` once the volume has been finished.
-    pub(super) fn unfinished(&self) -> Result<RwLockReadGuard<'_, bool>> {
-        // Who has it may ask again: then it must not wait for who waits to finish.
-        let is_finished = self.is_finished.read_recursive();
-        if *is_finished || self.is_ending.load(Ordering::Acquire) {
-            let why = "the volume has been closed".to_owned();
-            return Err(ErrorKind::Stopped(why).into());
+    /// `Stopped` once the volume is being finished.
+    pub(super) fn check_unfinished(&self) -> Result<()> {
+        if self.is_finished.load(Ordering::Acquire) {
+            return Err(ErrorKind::Stopped(CLOSED.to_owned()).into());
         }
-        Ok(is_finished)
+        Ok(())
     }
 }
 
@@ -202,6 +196,8 @@ fn end_use(writer: &Writer) -> Result<()> {
         }
     });
     change.finish();
+    // Who began to change something before goes no further.
+    writer.transactions.end();
     writing::close(writer)
 }
 

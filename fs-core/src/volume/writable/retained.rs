@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crossbeam_utils::CachePadded;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
@@ -12,7 +13,7 @@ const SHARDS: usize = 16;
 /// Counts of holders. A shard's lock is held for a table look-up.
 #[derive(Debug, Default)]
 pub(super) struct Retained {
-    shards: [Mutex<HashMap<InodeNumber, u64, RandomState>>; SHARDS],
+    shards: [CachePadded<Mutex<HashMap<InodeNumber, u64, RandomState>>>; SHARDS],
 }
 
 impl Retained {

@@ -172,7 +172,7 @@ impl WritableVolume {
         if self.shared.trouble.is_read_only.load(Ordering::Relaxed) {
             return Err(ErrorKind::ReadOnly.into());
         }
-        let _unfinished = self.unfinished()?;
+        self.check_unfinished()?;
         let result = act();
         self.background.changed();
         self.noted(result)

@@ -62,7 +62,10 @@ impl Background {
 
     /// Says that something may have changed.
     pub(super) fn changed(&self) {
-        self.signals.is_lively.store(true, Ordering::Relaxed);
+        // Looked at first: threads that write the same place wait for each other.
+        if !self.signals.is_lively.load(Ordering::Relaxed) {
+            self.signals.is_lively.store(true, Ordering::Relaxed);
+        }
         if !self.signals.has_changes.load(Ordering::Relaxed)
             && !self.signals.has_changes.swap(true, Ordering::AcqRel)
         {
