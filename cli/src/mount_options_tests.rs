@@ -104,17 +104,18 @@ fn people_insist_on_writing_and_mount_does_not() {
 
 #[test]
 fn how_changes_are_made() {
-    let list = "errors=remount-ro,discard,writethrough,sync,askopen,commit=7";
+    let list = "errors=remount-ro,discard,writethrough,sync,askopen,loop=never,commit=7";
     let expected = Writing {
         errors: Some(OnErrors::RemountReadOnly),
         discard: true,
         writethrough: true,
         sync: true,
         ask_opens: true,
+        no_loop: true,
         commit_seconds: Some(7),
     };
     assert_eq!(person(list).expect(list).writing, expected);
-    let undone = "discard,nodiscard,sync,async,commit=5,commit=0";
+    let undone = "discard,nodiscard,sync,async,loop=never,loop=auto,commit=5,commit=0";
     assert_eq!(person(undone).expect(undone).writing, Writing::default());
     for wrong in [
         "errors=",
@@ -122,6 +123,8 @@ fn how_changes_are_made() {
         "commit=-1",
         "commit=86401",
         "commit=x",
+        "loop",
+        "loop=always",
     ] {
         assert!(refused(wrong).contains(wrong), "{wrong}");
     }
