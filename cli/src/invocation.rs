@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Parser, Subcommand};
 
-use crate::commands::{cat, cp, info, ls, map, mkfs, mount, stat, umount};
+use crate::commands::{cat, cp, info, ls, map, mkfs, mount, stat, status, umount};
 use crate::failure::{CommandResult, complain, mount_code};
 
 /// What a name of the program stands for.
@@ -58,6 +58,7 @@ enum Command {
     Mkfs(Box<mkfs::MkfsArgs>),
     Mount(mount::MountArgs),
     Umount(umount::UmountArgs),
+    Status(status::StatusArgs),
 }
 
 /// Make an ext2, ext3 or ext4 file system
@@ -108,6 +109,7 @@ fn run_command(command: Command, args: &[OsString], role: mount::Role) -> Comman
         Command::Mkfs(args) => mkfs::run(&args),
         Command::Mount(mount_args) => mount::run(&mount_args, args, role),
         Command::Umount(args) => umount::run(&args),
+        Command::Status(args) => status::run(&args),
     }
 }
 
@@ -188,7 +190,7 @@ mod tests {
         assert_eq!(
             names,
             [
-                "info", "ls", "stat", "cat", "map", "cp", "mkfs", "mount", "umount"
+                "info", "ls", "stat", "cat", "map", "cp", "mkfs", "mount", "umount", "status"
             ]
         );
     }

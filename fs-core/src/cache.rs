@@ -21,6 +21,7 @@ use foldhash::fast::RandomState;
 use images::BlockDevice;
 use lru::LruCache;
 
+use crate::activity::CacheActivity;
 use crate::error::{Error, Result};
 use crate::sync::{Mutex, MutexGuard};
 use crate::types::{FsBlock, InodeNumber};
@@ -176,6 +177,8 @@ struct Shard {
     /// Blocks that have ceased to be pinned so far. As long as it stays, what was read from
     /// the device of a block that is not here is its newest content.
     unpinned_count: u64,
+    found_count: u64,
+    read_count: u64,
 }
 
 impl Shard {
@@ -237,9 +240,22 @@ impl BlockCache {
                     clean: LruCache::new(capacity),
                     pinned: HashMap::default(),
                     unpinned_count: 0,
+                    found_count: 0,
+                    read_count: 0,
                 }))
             }),
         }
+    }
+
+    /// How often a block was here, and how often it had to be read.
+    pub(crate) fn activity(&self) -> CacheActivity {
+        let mut sum = CacheActivity::default();
+        for shard in &self.shards {
+            let shard = shard.lock();
+            sum.found += shard.found_count;
+            sum.read += shard.read_count;
+        }
+        sum
     }
 
     /// The device beneath.
@@ -261,9 +277,11 @@ impl BlockCache {
             let unpinned_count = {
                 let mut shard = self.shard(number).lock();
                 if let Some(block) = shard.find(number).map(Arc::clone) {
+                    shard.found_count += 1;
                     drop(shard);
                     return block.verified(role, &check);
                 }
+                shard.read_count += 1;
                 shard.unpinned_count
             };
             let read = self.read(number, role, &check);

@@ -78,6 +78,8 @@ pub enum ErrorKind {
     Busy(String),
     /// Writing was stopped after a failure; says which.
     Stopped(String),
+    /// The volume has been closed by another user of it.
+    Closed,
     /// The device failed; [`Error::source`](std::error::Error::source) has its words.
     Device,
 }
@@ -178,7 +180,7 @@ impl Error {
             ErrorKind::Stale => Errno::STALE,
             ErrorKind::Encrypted => Errno::NOKEY,
             ErrorKind::OutOfRange => Errno::NXIO,
-            ErrorKind::ReadOnly | ErrorKind::Stopped(_) => Errno::ROFS,
+            ErrorKind::ReadOnly | ErrorKind::Stopped(_) | ErrorKind::Closed => Errno::ROFS,
             ErrorKind::NoSpace => Errno::NOSPC,
             ErrorKind::Exists => Errno::EXIST,
             ErrorKind::NotEmpty => Errno::NOTEMPTY,
@@ -256,6 +258,7 @@ impl fmt::Display for ErrorKind {
             }
             Self::Busy(who) => write!(f, "the file system is in use: {who}"),
             Self::Stopped(why) => write!(f, "writing was stopped after a failure: {why}"),
+            Self::Closed => f.write_str("the volume has been closed"),
             Self::Device => f.write_str("the device failed"),
         }
     }

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 pub mod acl;
+mod activity;
 mod cache;
 mod change;
 mod clock;
@@ -43,6 +44,7 @@ mod unsynced;
 mod volume;
 mod xattr;
 
+pub use activity::{Activity, CacheActivity, JournalActivity};
 pub use clock::Clock;
 pub use directory::DirEntry;
 pub use error::{Corruption, Error, ErrorKind, Result};

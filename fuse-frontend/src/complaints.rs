@@ -5,7 +5,7 @@
 //! directory's, so the words count, not the request), and never more than
 //! [`LINES_PER_MINUTE`] lines, so that an image cannot fill a log.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,10 @@ use parking_lot::Mutex;
 
 /// Most lines in one minute.
 const LINES_PER_MINUTE: u32 = 32;
+/// Sentences kept for who asks, the newest.
+const NEWEST_MAX: usize = 8;
+/// Most bytes of one of them.
+const SENTENCE_BYTES_MAX: usize = 400;
 /// Most complaints remembered; then all are forgotten.
 const REMEMBERED_MAX: usize = 4096;
 const MINUTE: Duration = Duration::from_secs(60);
@@ -31,6 +35,8 @@ struct State {
     seen: HashSet<u64>,
     minute_start: Instant,
     lines: u32,
+    /// What was written last.
+    newest: VecDeque<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +53,7 @@ impl Complaints {
                 seen: HashSet::new(),
                 minute_start: Instant::now(),
                 lines: 0,
+                newest: VecDeque::new(),
             }),
         }
     }
@@ -71,6 +78,11 @@ impl Complaints {
         }
     }
 
+    /// What was logged last, oldest first.
+    pub(crate) fn newest(&self) -> Vec<String> {
+        self.state.lock().newest.iter().cloned().collect()
+    }
+
     fn judge(&self, message: &str, now: Instant) -> Verdict {
         let mut hasher = DefaultHasher::new();
         message.hash(&mut hasher);
@@ -88,6 +100,12 @@ impl Complaints {
         if !state.seen.insert(hasher.finish()) {
             return Verdict::Hush;
         }
+        if state.newest.len() >= NEWEST_MAX {
+            state.newest.pop_front();
+        }
+        let end = message.floor_char_boundary(SENTENCE_BYTES_MAX);
+        let sentence = message.get(..end).unwrap_or_default();
+        state.newest.push_back(sentence.to_owned());
         state.lines += 1;
         if state.lines == LINES_PER_MINUTE {
             Verdict::WriteAsLast
@@ -129,5 +147,10 @@ mod tests {
             complaints.judge(&format!("inode {node}"), start + MINUTE * node);
         }
         assert!(complaints.state.lock().seen.len() <= REMEMBERED_MAX);
+        complaints.judge(&"é".repeat(10_000), start + MINUTE * 20_000);
+        let newest = complaints.newest();
+        assert_eq!(newest.len(), NEWEST_MAX);
+        assert!(newest.iter().all(|s| s.len() <= SENTENCE_BYTES_MAX));
+        assert!(newest.last().is_some_and(|s| s.starts_with("éé")));
     }
 }

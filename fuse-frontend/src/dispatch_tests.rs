@@ -55,7 +55,10 @@ fn server(
     let volume = Volume::open(device, &fs_core::OpenOptions::default()).unwrap();
     let mut options = MountOptions::new("/mnt", "image");
     change(&mut options);
-    Some((Server::new(volume.into(), &options, agreed), scratch))
+    Some((
+        Server::new(volume.into(), &options, agreed, 1, false),
+        scratch,
+    ))
 }
 
 fn plain_server() -> Option<(Server, tempfile::TempDir)> {

@@ -42,7 +42,10 @@ fn server() -> Option<(Server, tempfile::TempDir)> {
     let device = images::open(&image, &images::OpenOptions::default()).unwrap();
     let volume = WritableVolume::open(device, &WriteOptions::default()).unwrap();
     let options = MountOptions::new("/mnt", "image");
-    Some((Server::new(volume.into(), &options, AGREED), scratch))
+    Some((
+        Server::new(volume.into(), &options, AGREED, 1, false),
+        scratch,
+    ))
 }
 
 fn image_in(scratch: &Path) -> PathBuf {

@@ -8,10 +8,12 @@ use rustix::io::Errno;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::changes;
-use crate::control::{EXTMAP_IOC_STATUS, Status};
+use crate::control;
+use crate::control::{EXTMAP_IOC_SERVER, EXTMAP_IOC_STATUS, Identity};
 use crate::failure::Failure;
 use crate::replies::Reply;
 use crate::server::Server;
+use crate::status::Status;
 use crate::wire::{InHeader, IoctlIn, IoctlOut};
 
 const FS_IOC_GETFLAGS: u32 = 0x8008_6601;
@@ -91,7 +93,8 @@ pub(crate) fn ioctl(
             len: 16,
             uuid: *server.volume.superblock().uuid.as_bytes(),
         }),
-        EXTMAP_IOC_STATUS => bytes_of(&Status::of_this_process()),
+        EXTMAP_IOC_SERVER => bytes_of(&Identity::of_this_process()),
+        EXTMAP_IOC_STATUS => control::status_bytes(&Status::of(server)),
         _ => return Err(Errno::NOTTY.into()),
     };
     reply(arguments, data)

@@ -62,6 +62,8 @@ pub struct MountOptions {
     /// Every open(2) on a mount for writing asks the server, which then refuses
     /// immutable and append-only files at once; otherwise writing fails later.
     pub ask_opens: bool,
+    /// Why a mount that nobody wanted for reading only is, for who asks the server.
+    pub why_read_only: Option<String>,
 }
 
 /// Fewest threads chosen by default: one may wait for the device while another answers.
@@ -97,6 +99,7 @@ impl MountOptions {
             sync: false,
             block_source: None,
             ask_opens: false,
+            why_read_only: None,
         }
     }
 

@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use fs_core::{
-    DirEntry, ErrorKind, FileBlock, Inode, InodeNumber, MappedExtent, Result, SeekTarget, Segment,
-    StatFs, Superblock, Volume, WritableVolume,
+    Activity, DirEntry, ErrorKind, FileBlock, Inode, InodeNumber, MappedExtent, Result, SeekTarget,
+    Segment, StatFs, Superblock, Volume, WritableVolume,
 };
 use images::BlockDevice;
 
@@ -53,6 +53,17 @@ impl Served {
         match self {
             Self::Reading(volume) => volume.device(),
             Self::Writing(volume) => volume.device(),
+        }
+    }
+
+    /// What was done, and how it is.
+    pub(crate) fn activity(&self) -> Activity {
+        match self {
+            Self::Reading(volume) => Activity {
+                cache: volume.cache_activity(),
+                ..Activity::default()
+            },
+            Self::Writing(volume) => volume.activity(),
         }
     }
 

@@ -1,12 +1,14 @@
 //! What all threads of a session share.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use fs_core::{Inode, InodeNumber, WritableVolume};
 use parking_lot::Mutex;
 use rustix::io::Errno;
 
 use crate::complaints::Complaints;
+use crate::counters::Counters;
 use crate::failure::Failure;
 use crate::gate::Gate;
 use crate::negotiate::Agreed;
@@ -21,6 +23,17 @@ use crate::served::Served;
 /// kernel's own requests.
 const VALID_SECONDS: u64 = 86_400;
 
+/// What a server tells of its mount, besides what it counts.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    pub(crate) image: String,
+    /// Why a mount that may have been meant for writing is for reading.
+    pub(crate) why_read_only: Option<String>,
+    /// The mount is one of a block device, so umount(2) waits.
+    pub(crate) is_on_block_device: bool,
+    pub(crate) started: Instant,
+}
+
 /// A mounted volume and how it is shown.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -31,6 +44,8 @@ pub(crate) struct Server {
     /// How long names and attributes may be kept, in seconds.
     pub(crate) valid_seconds: u64,
     pub(crate) complaints: Complaints,
+    pub(crate) counters: Counters,
+    pub(crate) setting: Setting,
     pub(crate) read_ahead: ReadAhead,
     /// The label, if it was changed. Held for a few instructions.
     pub(crate) new_label: Mutex<Option<Vec<u8>>>,
@@ -39,7 +54,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn new(volume: Served, options: &MountOptions, agreed: Agreed) -> Self {
+    pub(crate) fn new(
+        volume: Served,
+        options: &MountOptions,
+        agreed: Agreed,
+        threads: usize,
+        is_on_block_device: bool,
+    ) -> Self {
         // What the kernel keeps, it shows without asking. Where we decide who
         // may see something, it must ask each time.
         let valid_seconds = match options.access {
@@ -57,6 +78,13 @@ impl Server {
             agreed,
             valid_seconds,
             complaints: Complaints::new(),
+            counters: Counters::new(threads),
+            setting: Setting {
+                image: options.fs_name.clone(),
+                why_read_only: options.why_read_only.clone(),
+                is_on_block_device,
+                started: Instant::now(),
+            },
             read_ahead: ReadAhead::new(),
             new_label: Mutex::new(None),
             is_sync: options.sync,

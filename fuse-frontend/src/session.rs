@@ -81,7 +81,7 @@ impl Session {
         tracing::debug!(?agreed, thread_count, "mounted");
         Ok(Self {
             fuser,
-            server: Server::new(volume, options, agreed),
+            server: Server::new(volume, options, agreed, thread_count, own_mount.is_some()),
             unmounter: Unmounter::new(mountpoint),
             own_mount,
             channels,
@@ -133,7 +133,7 @@ impl Session {
                     let errands = sender.clone();
                     thread::Builder::new()
                         .name(format!("extmap-{index}"))
-                        .spawn_scoped(scope, move || self.run_worker(channel, errands))
+                        .spawn_scoped(scope, move || self.run_worker(index, channel, errands))
                         .map_err(|source| {
                             // The others would go on without an end.
                             self.give_up();
@@ -154,8 +154,9 @@ impl Session {
         })
     }
 
-    fn run_worker(&self, channel: Channel, errands: Sender<Errand>) -> Result<()> {
-        let result = Worker::new(&self.server, channel, errands).and_then(Worker::run);
+    fn run_worker(&self, index: usize, channel: Channel, errands: Sender<Errand>) -> Result<()> {
+        let worker = Worker::new(&self.server, index, channel, errands);
+        let result = worker.and_then(Worker::run);
         if result.is_err() {
             self.give_up();
         }

@@ -8,6 +8,7 @@ use std::sync::mpsc::Sender;
 use rustix::io::Errno;
 
 use crate::channel::{Channel, MESSAGE_BYTES_MAX};
+use crate::counters::Counter;
 use crate::dispatch;
 use crate::errands::{self, Errand};
 use crate::error::{Error, Result};
@@ -22,20 +23,25 @@ use crate::wire::InHeader;
 /// A thread's state.
 pub(crate) struct Worker<'s> {
     server: &'s Server,
+    counter: &'s Counter,
     channel: Arc<Channel>,
     errands: Sender<Errand>,
     scratch: Scratch,
 }
 
 impl<'s> Worker<'s> {
-    /// A worker on a channel of its own.
+    /// Worker number `index`, on a channel of its own.
     pub(crate) fn new(
         server: &'s Server,
+        index: usize,
         channel: Channel,
         errands: Sender<Errand>,
     ) -> Result<Self> {
+        let counter = server.counters.of_thread(index);
         Ok(Self {
             server,
+            counter: counter
+                .ok_or_else(|| Error::Thread(std::io::ErrorKind::InvalidInput.into()))?,
             channel: Arc::new(channel),
             errands,
             scratch: Scratch::new().ok_or_else(out_of_memory)?,
@@ -61,6 +67,7 @@ impl<'s> Worker<'s> {
     /// only: other users of the mount go on.
     fn serve(&mut self, message: &Message<'_>) {
         let header = message.header;
+        self.counter.request(header.opcode);
         match catch_unwind(AssertUnwindSafe(|| self.answer(message))) {
             Ok(Some(spare)) => self.scratch.pieces = spare,
             Ok(None) => {}
@@ -116,6 +123,7 @@ impl<'s> Worker<'s> {
 
     /// Sends an error; that it cannot be sent means that nobody waits for it.
     fn refuse(&self, unique: u64, errno: Errno) {
+        self.counter.error();
         if let Err(error) = replies::send_error(self.channel.as_fd(), unique, errno) {
             tracing::debug!(unique, "error reply not taken: {error}");
         }

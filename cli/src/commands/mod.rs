@@ -8,4 +8,5 @@ pub(crate) mod map;
 pub(crate) mod mkfs;
 pub(crate) mod mount;
 pub(crate) mod stat;
+pub(crate) mod status;
 pub(crate) mod umount;

@@ -26,6 +26,7 @@ use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use syslog_tracing::{Facility, Syslog};
 use tracing_subscriber::EnvFilter;
 
 use self::background::Inherited;
@@ -160,6 +161,7 @@ fn wrong_call(sentence: String) -> Failure {
 
 fn start_or_serve(request: &Request<'_>, argv: &[OsString], role: Role) -> CommandResult {
     if role == Role::Server {
+        log_to_the_system();
         return serve(request, role);
     }
     if let Some(remark) = background::start_server(argv)? {
@@ -223,7 +225,9 @@ fn open_session(request: &Request<'_>) -> anyhow::Result<(Session, Option<String
         enter_namespace(namespace)?;
     }
     // The frontend's errors name the directory.
-    let session = Session::mount(opened.volume, &frontend_options(request))?;
+    let mut options = frontend_options(request);
+    options.why_read_only.clone_from(&opened.why_read_only);
+    let session = Session::mount(opened.volume, &options)?;
     Ok((session, opened.why_read_only))
 }
 
@@ -274,6 +278,7 @@ fn frontend_options(request: &Request<'_>) -> fuse_frontend::MountOptions {
             && request.namespace.is_none())
         .then(|| request.image.to_owned()),
         ask_opens: options.writing.ask_opens,
+        why_read_only: None,
     }
 }
 
@@ -301,16 +306,39 @@ fn unmount_on_signals(unmounter: Unmounter) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Logs to standard error, as EXTMAP_LOG, else RUST_LOG, else `default` says.
-pub(crate) fn start_logging(default: &str) {
+/// Logs to the system's log, syslog(3): a server in the background has no other place. Where
+/// there is none nothing is lost but the log.
+fn log_to_the_system() {
+    let Some(syslog) = Syslog::new(
+        c"extmap",
+        syslog_tracing::Options::LOG_PID,
+        Facility::Daemon,
+    ) else {
+        return;
+    };
+    // The system's log has its own times and levels.
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter("info"))
+        .without_time()
+        .with_level(false)
+        .with_ansi(false)
+        .with_writer(syslog);
+    let _ = subscriber.try_init();
+}
+
+/// What is logged, as EXTMAP_LOG, else RUST_LOG, else `default` says.
+fn filter(default: &str) -> EnvFilter {
     let wish = ["EXTMAP_LOG", "RUST_LOG"]
         .iter()
         .find_map(|name| std::env::var(name).ok());
-    let filter = wish
-        .and_then(|wish| EnvFilter::try_new(wish).ok())
-        .unwrap_or_else(|| EnvFilter::new(default));
+    wish.and_then(|wish| EnvFilter::try_new(wish).ok())
+        .unwrap_or_else(|| EnvFilter::new(default))
+}
+
+/// Logs to standard error.
+pub(crate) fn start_logging(default: &str) {
     let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(default))
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     // Somebody else's subscriber would do as well.

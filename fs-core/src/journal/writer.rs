@@ -65,6 +65,7 @@ pub(crate) struct LogWriter {
     raw: RawJournalSuperblock,
     head: u32,
     used_blocks: u32,
+    written_blocks: u64,
     /// The next transaction's number.
     sequence: u32,
 }
@@ -124,6 +125,7 @@ impl LogWriter {
             format,
             raw,
             used_blocks: 0,
+            written_blocks: 0,
             sequence,
         })
     }
@@ -137,6 +139,11 @@ impl LogWriter {
     /// Blocks of transactions the log can hold.
     pub(crate) fn capacity_blocks(&self) -> u32 {
         self.ring.len_blocks().saturating_sub(SPARE_BLOCKS)
+    }
+
+    /// Blocks that hold transactions, and blocks written since the log was opened.
+    pub(crate) fn used_and_written(&self) -> (u64, u64) {
+        (u64::from(self.used_blocks), self.written_blocks)
     }
 
     /// True if a transaction of this size fits without a [`restart`](Self::restart).
@@ -191,6 +198,7 @@ impl LogWriter {
         pending.bytes.extend_from_slice(block);
         self.head = self.ring.after(self.head);
         self.used_blocks += 1;
+        self.written_blocks += 1;
         Ok(())
     }
 

@@ -34,6 +34,12 @@ impl Io {
         }
     }
 
+    /// Blocks of the log in use, and written so far.
+    pub(super) fn log_blocks(&self) -> (u64, u64) {
+        let log = self.log.as_ref();
+        log.map_or((0, 0), |log| log.writer.used_and_written())
+    }
+
     /// Makes a transaction durable. Asks `may_write` before each of its steps.
     pub(super) fn write(
         &mut self,

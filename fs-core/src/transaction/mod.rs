@@ -22,12 +22,13 @@ mod io;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64 as Figure, Ordering};
 
 use crossbeam_utils::CachePadded;
 pub(crate) use handle::Handle;
 pub(crate) use io::Log;
 
+use crate::activity::JournalActivity;
 use crate::cache::{Block, BlockCache, Role};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::{AtomicU64, Condvar, Mutex, OnceLock};
@@ -57,9 +58,6 @@ struct Running {
     /// Something changed.
     is_dirty: bool,
 }
-
-/// Why nothing can be changed after [`Transactions::end`].
-pub(crate) const CLOSED: &str = "the volume has been closed";
 
 impl Running {
     fn new(id: TransactionId) -> Self {
@@ -98,10 +96,28 @@ pub(crate) struct Limits {
     pub(crate) unsettled_blocks: usize,
 }
 
+/// How full the log is, for who asks while it is being written.
+#[derive(Debug, Default)]
+struct LogFigures {
+    /// 0 without a log.
+    len_blocks: u64,
+    used_blocks: Figure,
+    /// Written since the volume was opened.
+    written_blocks: Figure,
+}
+
 /// Why nothing can be written any more.
 #[derive(Debug, Clone)]
 pub(crate) struct Stopped {
     pub(crate) why: String,
+}
+
+impl LogFigures {
+    fn note(&self, io: &Io) {
+        let (used, written) = io.log_blocks();
+        self.used_blocks.store(used, Ordering::Relaxed);
+        self.written_blocks.store(written, Ordering::Relaxed);
+    }
 }
 
 /// See the module.
@@ -124,6 +140,7 @@ pub(crate) struct Transactions {
     /// Nobody joins any more. Looked at with the running transaction locked.
     is_ended: AtomicBool,
     limits: Limits,
+    log_figures: LogFigures,
 }
 
 /// The right to commit, one at a time.
@@ -182,7 +199,12 @@ impl Preparation<'_> {
 impl Transactions {
     /// `log` is where commits go; without one they go straight home.
     pub(crate) fn new(log: Option<Log>, limits: Limits) -> Self {
+        let len_blocks = log.as_ref().map_or(0, |log| log.writer.capacity_blocks());
         Self {
+            log_figures: LogFigures {
+                len_blocks: u64::from(len_blocks),
+                ..LogFigures::default()
+            },
             running: CachePadded::new(Mutex::new(Running::new(TransactionId(1)))),
             changed: Condvar::new(),
             io: Mutex::new(Io::new(log)),
@@ -198,6 +220,16 @@ impl Transactions {
     /// Blocks one handle may ask for.
     pub(crate) fn credits_max(&self) -> usize {
         self.limits.transaction_blocks / 2
+    }
+
+    /// What there is to say of the log; `None` without one.
+    pub(crate) fn journal_activity(&self) -> Option<JournalActivity> {
+        let figures = &self.log_figures;
+        (figures.len_blocks > 0).then(|| JournalActivity {
+            len_blocks: figures.len_blocks,
+            used_blocks: figures.used_blocks.load(Ordering::Relaxed),
+            written_blocks: figures.written_blocks.load(Ordering::Relaxed),
+        })
     }
 
     /// Fails if nothing can be written any more.
@@ -231,13 +263,13 @@ impl Transactions {
     /// Joins the running transaction for up to `credits` changed blocks.
     ///
     /// # Errors
-    /// `Stopped`.
+    /// `Stopped`, `Closed`.
     pub(crate) fn join<'v>(&'v self, cache: &'v BlockCache, credits: usize) -> Result<Joined<'v>> {
         let mut running = self.running.lock();
         loop {
             self.check_alive()?;
             if self.is_ended.load(Ordering::Relaxed) {
-                return Err(ErrorKind::Stopped(CLOSED.to_owned()).into());
+                return Err(ErrorKind::Closed.into());
             }
             if running.is_closed {
                 self.changed.wait(&mut running);
@@ -315,6 +347,7 @@ impl Transactions {
         self.check_alive()?;
         let id = sealed.id;
         let written = io.write(cache, sealed, self.limits, &|| self.check_alive());
+        self.log_figures.note(&io);
         if let Err(error) = written {
             self.stop(&error);
             return Err(error.context("the transaction could not be written"));
@@ -413,7 +446,9 @@ impl Transactions {
         let mut io = self.io.lock();
         // A commit that was waited for may have failed.
         self.check_alive()?;
-        act(&mut io).inspect_err(|error| self.stop(error))
+        let outcome = act(&mut io).inspect_err(|error| self.stop(error));
+        self.log_figures.note(&io);
+        outcome
     }
 
     /// Notes in the log's superblock why it was stopped; the one write that is made then.

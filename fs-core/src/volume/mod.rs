@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use images::BlockDevice;
 
+use crate::activity::CacheActivity;
 use crate::directory::{self, DirEntry};
 use crate::error::Result;
 use crate::file::{self, SeekTarget, Segment};
@@ -140,6 +141,11 @@ impl Volume {
     /// What opening had to do.
     pub fn recovery_report(&self) -> &RecoveryReport {
         &self.report
+    }
+
+    /// How often metadata was in memory.
+    pub fn cache_activity(&self) -> CacheActivity {
+        self.store.cache.activity()
     }
 
     /// The journal's superblock; `None` without an internal journal.

@@ -2,6 +2,7 @@
 //! ext4, and what only a server can get wrong: ends, crashes, falling back.
 
 mod attributes;
+mod boot;
 mod content;
 mod endings;
 mod fallback;
@@ -9,6 +10,7 @@ mod log;
 mod names;
 mod open_files;
 mod random;
+mod status;
 mod users;
 mod xattrs;
 

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use images::BlockDevice;
 
+use crate::activity::Activity;
 use crate::change::Writer;
 use crate::clock::Clock;
 use crate::directory::{self, DirEntry};
@@ -306,6 +307,18 @@ impl WritableVolume {
     pub fn statfs(&self) -> StatFs {
         let counts = self.writer().space.counts();
         super::space::statfs_with(self.store(), counts.blocks, u64::from(counts.inodes))
+    }
+
+    /// What was done since the volume was opened, and whether it can go on.
+    pub fn activity(&self) -> Activity {
+        let transactions = &self.writer().transactions;
+        Activity {
+            transactions_committed: transactions.committed().0,
+            journal: transactions.journal_activity(),
+            cache: self.store().cache.activity(),
+            held_inodes: self.shared.retained.count() as u64,
+            why_read_only: self.why_read_only(),
+        }
     }
 
     /// Free runs of a group as they are now, first block and length in blocks; those included

@@ -21,7 +21,6 @@ use crate::format::features::CompatFeatures;
 use crate::format::superblock::RawSuperblock;
 use crate::inode_locks::InodeLocks;
 use crate::orphans;
-use crate::transaction::CLOSED;
 
 use crate::volume::mmp::Holder;
 use crate::volume::writing::{self, Opened};
@@ -114,10 +113,10 @@ impl WritableVolume {
     /// Asked before something is changed or made durable.
     ///
     /// # Errors
-    /// `Stopped` once the volume is being finished.
+    /// `Closed` once the volume is being finished.
     pub(super) fn check_unfinished(&self) -> Result<()> {
         if self.is_finished.load(Ordering::Acquire) {
-            return Err(ErrorKind::Stopped(CLOSED.to_owned()).into());
+            return Err(ErrorKind::Closed.into());
         }
         Ok(())
     }

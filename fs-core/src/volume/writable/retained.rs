@@ -45,6 +45,11 @@ impl Retained {
         self.shard(inode).lock().contains_key(&inode)
     }
 
+    /// How many inodes are held.
+    pub(super) fn count(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+
     /// All inodes that are held.
     pub(super) fn all(&self) -> Vec<InodeNumber> {
         let shards = self.shards.iter();

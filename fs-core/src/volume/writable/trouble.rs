@@ -5,6 +5,7 @@
 //! but for the mark that there was an error, in the superblock as it lies on the device and
 //! in the journal's.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use images::BlockDevice;
@@ -49,6 +50,8 @@ impl ErrorsPolicy {
 pub(super) struct Trouble {
     policy: ErrorsPolicy,
     is_read_only: AtomicBool,
+    /// The damage for which changes are refused.
+    damage: OnceLock<String>,
     stop_is_recorded: AtomicBool,
 }
 
@@ -57,6 +60,7 @@ impl Trouble {
         Self {
             policy,
             is_read_only: AtomicBool::new(false),
+            damage: OnceLock::new(),
             stop_is_recorded: AtomicBool::new(false),
         }
     }
@@ -104,6 +108,7 @@ impl Shared {
             ErrorsPolicy::Continue => {}
             ErrorsPolicy::ReadOnly => {
                 if !self.trouble.is_read_only.swap(true, Ordering::Relaxed) {
+                    let _ = self.trouble.damage.set(error.to_string());
                     tracing::error!("the file system is read-only from now on");
                     let _ = self.writer.sync();
                 }
@@ -140,6 +145,14 @@ impl WritableVolume {
     /// True if changes are refused because of damage or a failed write.
     pub fn is_read_only(&self) -> bool {
         self.shared.is_read_only()
+    }
+
+    /// Why that is so.
+    pub(super) fn why_read_only(&self) -> Option<String> {
+        if let Err(stopped) = self.writer().transactions.check_alive() {
+            return Some(stopped.to_string());
+        }
+        self.shared.trouble.damage.get().cloned()
     }
 
     pub(super) fn noted<T>(&self, result: Result<T>) -> Result<T> {
