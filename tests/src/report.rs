@@ -1,4 +1,4 @@
-//! A table of measurements of extmap, fuse2fs and the kernel, and the targets.
+//! A table of measurements of extmap and of others beside it, and the targets.
 
 use crate::guards::Server;
 use crate::measure::{Unit, Values, number};
@@ -109,23 +109,7 @@ impl Report {
     /// Prints everything; whether all targets are met.
     pub fn print(&self) -> bool {
         println!();
-        println!(
-            "| measurement | unit | extmap | fuse2fs | kernel on loop | x fuse2fs | x kernel |"
-        );
-        println!("|---|---|---|---|---|---|---|");
-        for row in &self.rows {
-            let ratio = |other| row.ratio(other).map_or("-".into(), |r| format!("{r:.2}"));
-            println!(
-                "| {} | {} | {} | {} | {} | {} | {} |",
-                row.name,
-                row.unit.text(),
-                row.cell(Server::Extmap),
-                row.cell(Server::Fuse2fs),
-                row.cell(Server::Kernel),
-                ratio(Server::Fuse2fs),
-                ratio(Server::Kernel)
-            );
-        }
+        self.print_table();
         println!();
         for note in &self.notes {
             println!("{note}");
@@ -142,4 +126,38 @@ impl Report {
         }
         all
     }
+
+    fn print_table(&self) {
+        let others = self.others();
+        let mut head = vec!["measurement".into(), "unit".into(), "extmap".into()];
+        head.extend(others.iter().map(|(_, title, _)| title.to_string()));
+        head.extend(others.iter().map(|(.., name)| format!("x {name}")));
+        print_line(&head);
+        println!("|{}", "---|".repeat(head.len()));
+        for row in &self.rows {
+            let ratio = |other| row.ratio(other).map_or("-".into(), |r| format!("{r:.2}"));
+            let mut cells = vec![row.name.clone(), row.unit.text().into()];
+            cells.push(row.cell(Server::Extmap));
+            cells.extend(others.iter().map(|&(other, ..)| row.cell(other)));
+            cells.extend(others.iter().map(|&(other, ..)| ratio(other)));
+            print_line(&cells);
+        }
+    }
+
+    /// Whom extmap stands beside, with the titles of their columns and of the ratios to them.
+    /// The bare loop only where it was measured.
+    fn others(&self) -> Vec<(Server, &'static str, &'static str)> {
+        let mut others = vec![
+            (Server::Fuse2fs, "fuse2fs", "fuse2fs"),
+            (Server::Kernel, "kernel on loop", "kernel"),
+        ];
+        if self.rows.iter().any(|row| row.of(Server::Bare).is_some()) {
+            others.push((Server::Bare, "bare FUSE loop", "bare"));
+        }
+        others
+    }
+}
+
+fn print_line(cells: &[String]) {
+    println!("| {} |", cells.join(" | "));
 }

@@ -9,7 +9,7 @@
 use rustix::io;
 use rustix::ioctl::{Getter, Opcode, Setter, ioctl, opcode};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 const FS_IOC_GETFLAGS: Opcode = opcode::read::<usize>(b'f', 1);
 const FS_IOC_SETFLAGS: Opcode = opcode::write::<usize>(b'f', 2);
@@ -17,6 +17,7 @@ const FS_IOC_GETVERSION: Opcode = opcode::read::<usize>(b'v', 1);
 const FS_IOC_FSGETXATTR: Opcode = opcode::read::<FsXattr>(b'X', 31);
 const FS_IOC_FSSETXATTR: Opcode = opcode::write::<FsXattr>(b'X', 32);
 const FS_IOC_GETFSLABEL: Opcode = opcode::read::<[u8; 256]>(0x94, 49);
+const FUSE_DEV_IOC_CLONE: Opcode = opcode::read::<u32>(229, 0);
 const EXT4_IOC_SHUTDOWN: Opcode = opcode::read::<u32>(b'X', 125);
 
 /// `FS_IMMUTABLE_FL`.
@@ -82,6 +83,14 @@ pub fn get_label(file: impl AsFd) -> io::Result<Vec<u8>> {
     // SAFETY: the kernel writes FSLABEL_MAX (256) bytes.
     let label = unsafe { ioctl(file, Getter::<FS_IOC_GETFSLABEL, [u8; 256]>::new()) }?;
     Ok(label.into_iter().take_while(|&byte| byte != 0).collect())
+}
+
+/// Makes `fresh`, a newly opened `/dev/fuse`, a second descriptor of the connection behind
+/// `session`.
+pub fn clone_fuse_connection(fresh: impl AsFd, session: impl AsFd) -> io::Result<()> {
+    let number = session.as_fd().as_raw_fd() as u32;
+    // SAFETY: the kernel reads 32 bits for this opcode (its direction bits say otherwise).
+    unsafe { ioctl(fresh, Setter::<FUSE_DEV_IOC_CLONE, u32>::new(number)) }
 }
 
 /// Writes `bytes` through a shared mapping of a file's first `len` bytes.

@@ -17,6 +17,9 @@ pub enum Server {
     Fuse2fs,
     /// The kernel against itself: to try the harness; everything must be equal.
     Kernel,
+    /// A loop that does nothing but the FUSE protocol: to compare speeds. Only `bench-mount`
+    /// has it.
+    Bare,
 }
 
 impl Server {
@@ -59,6 +62,7 @@ impl FuseMount {
             Server::Extmap => mount_extmap(image, dir, options)?,
             Server::Fuse2fs => mount_fuse2fs(image, dir, options)?,
             Server::Kernel => mount_kernel(image, dir, options)?,
+            Server::Bare => bail!("the bare FUSE loop serves no images"),
         }
         mount.pids = find_processes(&[image, dir]);
         ensure!(is_mounted(dir), "nothing is mounted at {}", dir.display());
@@ -104,7 +108,7 @@ impl FuseMount {
                     std::thread::sleep(Duration::from_millis(50));
                 }
             }
-            Server::Fuse2fs | Server::Kernel => {
+            Server::Fuse2fs | Server::Kernel | Server::Bare => {
                 tool::run("umount", &[&self.dir])?;
                 let pids = self.pids.clone();
                 wait_until(Duration::from_secs(10), || {

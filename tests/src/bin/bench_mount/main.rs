@@ -1,11 +1,15 @@
 //! `bench-mount`: extmap, fuse2fs and the kernel's ext4 on a loop device, mounted for
 //! writing, side by side on images of the same kind, interleaved, in one run.
 //!
-//! extmap and the kernel keep a journal; fuse2fs has none. Every number is the median of
+//! Beside them a bare FUSE loop ([`bare`]): a server without a file system behind it, the
+//! limit of the path that extmap's requests take.
+//!
+//! extmap and the kernel keep a journal; the others have none. Every number is the median of
 //! five (`--rounds`), with the smallest and the largest beside it. Targets are ratios of
 //! medians; each is printed with what was measured and whether it is met. The exit code is
 //! 1 if one is missed. `e2fsck -fn` judges extmap's images.
 
+mod bare;
 mod data;
 mod mounted;
 mod names;
@@ -34,13 +38,16 @@ pub(crate) struct Plan {
 const CASES: &[&str] = &["names", "tree", "data", "sqlite"];
 /// The first argument of the processes that create files at the same time.
 const WORKER: &str = "--worker";
-const USAGE: &str = "usage: bench-mount [--quick] [--rounds N] [--servers extmap,fuse2fs,kernel] \
+/// That of the process that is the bare FUSE loop.
+const BARE_SERVER: &str = "--bare-server";
+const USAGE: &str = "usage: bench-mount [--quick] [--rounds N] [--servers extmap,fuse2fs,kernel,bare] \
 [--options OPTIONS] [names] [tree] [data] [sqlite]";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match args.split_first() {
         Some((first, rest)) if first == WORKER => names::work(rest).map(|()| true),
+        Some((first, rest)) if first == BARE_SERVER => bare::serve(rest).map(|()| true),
         _ => run(args),
     };
     match outcome {
@@ -67,7 +74,7 @@ fn run(args: Vec<String>) -> Result<bool> {
     }
     let scratch = Scratch::new()?;
     let mut report = Report::default();
-    report.note("extmap and the kernel keep a journal, fuse2fs does not.".into());
+    report.note("extmap and the kernel keep a journal, fuse2fs and the bare loop do not.".into());
     let wanted = |name: &str| plan.cases.is_empty() || plan.cases.iter().any(|case| case == name);
     if wanted("names") {
         names::measure(&plan, &scratch, &mut report)?;
@@ -88,7 +95,12 @@ fn parse(args: Vec<String>) -> Result<Plan> {
     let mut plan = Plan {
         quick: false,
         rounds: 5,
-        servers: vec![Server::Extmap, Server::Fuse2fs, Server::Kernel],
+        servers: vec![
+            Server::Extmap,
+            Server::Fuse2fs,
+            Server::Kernel,
+            Server::Bare,
+        ],
         options: String::new(),
         cases: Vec::new(),
     };
@@ -114,6 +126,7 @@ fn servers(list: &str) -> Result<Vec<Server>> {
         "extmap" => Ok(Server::Extmap),
         "fuse2fs" => Ok(Server::Fuse2fs),
         "kernel" => Ok(Server::Kernel),
+        "bare" => Ok(Server::Bare),
         other => bail!("{other}? {USAGE}"),
     };
     list.split(',').map(server).collect()

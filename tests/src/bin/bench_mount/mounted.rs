@@ -1,17 +1,22 @@
-//! An image mounted for writing by one of the three.
+//! An image mounted for writing by one of the servers.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
+use rustix::fs::{Advice, fadvise};
 use rustix::mount::{UnmountFlags, unmount};
 use system_tests::guards::{
-    KernelMount, Server, find_processes, is_mounted, pid_alive, status_kib, wait_until,
+    ChildGuard, KernelMount, Server, find_processes, is_mounted, pid_alive, status_kib, wait_until,
 };
 use system_tests::program;
 use system_tests::scratch::Scratch;
 use system_tests::tool;
+
+use crate::BARE_SERVER;
 
 /// How long a server may take to write back what it holds.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -23,6 +28,8 @@ pub(crate) struct Mounted {
     image: PathBuf,
     dir: PathBuf,
     kernel: Option<KernelMount>,
+    /// The bare loop's process. It ends after the unmounting.
+    bare: Option<ChildGuard>,
     pids: Vec<u32>,
 }
 
@@ -45,6 +52,7 @@ impl Mounted {
             image,
             dir,
             kernel: None,
+            bare: None,
             pids: Vec::new(),
         };
         let (image, dir) = (mounted.image.as_path(), mounted.dir.as_path());
@@ -52,6 +60,7 @@ impl Mounted {
             Server::Kernel => mounted.kernel = Some(KernelMount::new(image, dir, "rw")?),
             Server::Extmap => run("extmap", image, dir, options)?,
             Server::Fuse2fs => run("fuse2fs", image, dir, "rw")?,
+            Server::Bare => mounted.bare = Some(start_bare(image, dir)?),
         }
         let is_up = wait_until(Duration::from_secs(10), || is_mounted(&mounted.dir));
         ensure!(is_up, "{server:?} does not answer");
@@ -64,14 +73,23 @@ impl Mounted {
         &self.dir
     }
 
-    /// Memory of the server's own at its largest, in KiB. The kernel has none.
+    /// Memory of the server's own at its largest, in KiB. The kernel has none; the bare
+    /// loop's holds the files.
     pub(crate) fn peak_memory_kib(&self) -> Option<u64> {
+        if self.server == Server::Bare {
+            return None;
+        }
         status_kib(*self.pids.first()?, "VmHWM")
     }
 
     /// Unmounts, has e2fsck judge what extmap wrote, and mounts again: the kernel knows of
     /// no file any more, but the image is in the page cache.
+    /// The bare loop would forget all files: there their pages are dropped.
     pub(crate) fn again(self, options: &str) -> Result<Self> {
+        if self.server == Server::Bare {
+            drop_pages(&self.dir)?;
+            return Ok(self);
+        }
         let (server, image, dir) = (self.server, self.image.clone(), self.dir.clone());
         self.unmount()?;
         Self::mount(server, image, dir, options)
@@ -109,6 +127,22 @@ impl Drop for Mounted {
             let _ = unmount(&self.dir, UnmountFlags::DETACH);
         }
     }
+}
+
+fn start_bare(image: &Path, dir: &Path) -> Result<ChildGuard> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg(BARE_SERVER).args([image, dir]);
+    Ok(ChildGuard(command.stdin(Stdio::null()).spawn()?))
+}
+
+/// Takes the files of a directory out of the page cache.
+fn drop_pages(dir: &Path) -> Result<()> {
+    for entry in dir.read_dir()? {
+        let file = File::open(entry?.path())?;
+        file.sync_all()?;
+        fadvise(&file, 0, None, Advice::DontNeed)?;
+    }
+    Ok(())
 }
 
 fn run(server: &str, image: &Path, dir: &Path, options: &str) -> Result<()> {
