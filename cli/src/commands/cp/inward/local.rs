@@ -4,6 +4,7 @@
 //! that descriptor: a tree that others change meanwhile never makes one file's attributes
 //! another's, and nothing but regular files and directories is ever opened.
 
+use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -26,6 +27,8 @@ use crate::walk::is_dot;
 /// The longest list of names, and the longest value (XATTR_LIST_MAX and XATTR_SIZE_MAX in
 /// Linux).
 const XATTR_BYTES_MAX: usize = 64 << 10;
+/// How many ranges of data are found before they are read.
+const RANGES_AHEAD: usize = 4096;
 
 /// The files of this system.
 #[derive(Debug)]
@@ -46,6 +49,11 @@ pub(super) struct LocalContent {
     file: File,
     size_bytes: u64,
     modified: Timestamp,
+    /// Ranges of data found ahead: pages that reading brings into memory can make data
+    /// of preallocated space.
+    ahead: VecDeque<(u64, u64)>,
+    /// There are no others.
+    is_all_found: bool,
 }
 
 impl Source for LocalFiles {
@@ -142,15 +150,17 @@ impl Source for LocalFiles {
             file: file.into(),
             size_bytes: status.size_bytes,
             modified: status.modified,
+            ahead: VecDeque::new(),
+            is_all_found: false,
         })
     }
 }
 
-impl source::Content for LocalContent {
-    fn next_data(&self, offset: u64) -> anyhow::Result<Option<(u64, u64)>> {
+impl LocalContent {
+    fn find_data(&self, offset: u64) -> anyhow::Result<Option<(u64, u64)>> {
         // Files in /proc have no size and content all the same.
         if self.size_bytes == 0 {
-            return Ok(Some((offset, u64::MAX)));
+            return Ok((offset < u64::MAX).then_some((offset, u64::MAX)));
         }
         let rest = (offset < self.size_bytes).then_some((offset, self.size_bytes));
         if rest.is_none() {
@@ -170,6 +180,23 @@ impl source::Content for LocalContent {
             Err(Errno::NXIO) => bail!("was changed while it was read"),
             Err(error) => Err(in_words(error)),
         }
+    }
+}
+
+impl source::Content for LocalContent {
+    fn next_data(&mut self, offset: u64) -> anyhow::Result<Option<(u64, u64)>> {
+        if self.ahead.is_empty() && !self.is_all_found {
+            let mut from = offset;
+            while self.ahead.len() < RANGES_AHEAD {
+                let Some(range) = self.find_data(from)? else {
+                    self.is_all_found = true;
+                    break;
+                };
+                from = range.1;
+                self.ahead.push_back(range);
+            }
+        }
+        Ok(self.ahead.pop_front())
     }
 
     fn read(&self, buffer: &mut [u8], offset: u64) -> anyhow::Result<usize> {

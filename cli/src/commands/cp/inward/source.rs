@@ -85,7 +85,7 @@ pub(super) trait Source {
 pub(super) trait Content {
     /// The first range of data that begins or goes on at `offset`; none if only a hole
     /// follows, or nothing. A file that does not know its size ends where reading ends.
-    fn next_data(&self, offset: u64) -> anyhow::Result<Option<(u64, u64)>>;
+    fn next_data(&mut self, offset: u64) -> anyhow::Result<Option<(u64, u64)>>;
 
     /// Reads at least one byte of the data at `offset`; none only at the end.
     fn read(&self, buffer: &mut [u8], offset: u64) -> anyhow::Result<usize>;

@@ -130,7 +130,7 @@ impl<'a> Target<'a> {
         parent: InodeNumber,
         name: &[u8],
         original: Original<'_>,
-        content: &impl Content,
+        content: &mut impl Content,
         refused: &mut RefusedXattrs,
     ) -> Result<InodeNumber> {
         let made = match self.look(parent, name)? {
@@ -299,7 +299,12 @@ impl<'a> Target<'a> {
     }
 
     /// Writes the content into an empty file; holes stay holes.
-    fn fill(&mut self, inode: InodeNumber, size_bytes: u64, content: &impl Content) -> Result<()> {
+    fn fill(
+        &mut self,
+        inode: InodeNumber,
+        size_bytes: u64,
+        content: &mut impl Content,
+    ) -> Result<()> {
         let mut offset = 0;
         while let Some((start, end)) = content.next_data(offset)? {
             offset = self.fill_range(inode, start, end, content)?;
@@ -321,7 +326,7 @@ impl<'a> Target<'a> {
         inode: InodeNumber,
         start: u64,
         end: u64,
-        content: &impl Content,
+        content: &mut impl Content,
     ) -> Result<u64> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let outcome = self.fill_through(&mut buffer, inode, start, end, content);
@@ -336,7 +341,7 @@ impl<'a> Target<'a> {
         inode: InodeNumber,
         start: u64,
         end: u64,
-        content: &impl Content,
+        content: &mut impl Content,
     ) -> Result<u64> {
         let mut offset = start;
         while offset < end {

@@ -102,7 +102,7 @@ impl Source for VolumeFiles<'_> {
 }
 
 impl source::Content for VolumeContent {
-    fn next_data(&self, offset: u64) -> anyhow::Result<Option<(u64, u64)>> {
+    fn next_data(&mut self, offset: u64) -> anyhow::Result<Option<(u64, u64)>> {
         let seek = |offset, target| match self.volume.seek(&self.inode, offset, target) {
             Err(error) if *error.kind() == ErrorKind::OutOfRange => Ok(None),
             found => found.map(Some),

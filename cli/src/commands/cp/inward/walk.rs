@@ -236,14 +236,15 @@ impl<'a, 't, S: Source> Copier<'a, 't, S> {
             return self.target.special(parent, name, kind, original, refused);
         }
         // What cannot be read must not empty what is there.
-        let content = self.source.content(node, status)?;
+        let mut content = self.source.content(node, status)?;
         let xattrs = self.xattrs(node);
         let original = Original {
             status,
             xattrs: &xattrs,
         };
         let refused = self.report.refused();
-        self.target.file(parent, name, original, &content, refused)
+        self.target
+            .file(parent, name, original, &mut content, refused)
     }
 
     fn enter(
