@@ -1,12 +1,12 @@
-//! Opening an image for inspection.
+//! Opening an image, for inspection or to change it.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
-use fs_core::{OpenOptions, Recovery, Volume};
-use images::BlockDevice;
+use fs_core::{OpenOptions, Recovery, Volume, WritableVolume, WriteOptions};
+use images::{BlockDevice, Usage};
 
 use crate::size::parse_bytes;
 
@@ -44,6 +44,29 @@ impl ImageArgs {
     /// Opens the file system as it lies on the device, whatever its journal holds.
     pub(crate) fn open_as_it_lies(&self, image: &Path) -> anyhow::Result<Volume> {
         self.open_with(image, Recovery::None)
+    }
+
+    /// Opens the file system in `image` for writing. Its journal is replayed onto it.
+    pub(crate) fn open_for_writing(&self, image: &Path) -> anyhow::Result<WritableVolume> {
+        let name = || image.display().to_string();
+        if self.sb.is_some() || self.norecovery {
+            bail!("{}: --sb and --norecovery are for reading only", name());
+        }
+        if let Some(usage @ (Usage::Mounted { .. } | Usage::Attached(_))) = images::usage(image) {
+            bail!("{} is {usage}: unmount or detach it first", name());
+        }
+        let place = Place {
+            image,
+            offset_bytes: self.offset,
+            partition: self.partition,
+        };
+        let device = place.open(false).map_err(|error| place.named(error))?;
+        let options = WriteOptions {
+            host: host_name().unwrap_or_else(|| WriteOptions::default().host),
+            ..WriteOptions::default()
+        };
+        let volume = WritableVolume::open(device, &options);
+        volume.with_context(|| format!("{}: cannot be written to", name()))
     }
 
     fn open_with(&self, image: &Path, recovery: Recovery) -> anyhow::Result<Volume> {
@@ -102,4 +125,11 @@ pub(crate) fn open_volume(
     };
     let device = place.open(true).map_err(|error| place.named(error))?;
     Volume::open(device, options).with_context(|| image.display().to_string())
+}
+
+/// The name of this machine, for others who find a volume in use.
+pub(crate) fn host_name() -> Option<String> {
+    let name = rustix::system::uname();
+    let name = name.nodename().to_str().ok()?;
+    (!name.is_empty()).then(|| name.to_owned())
 }

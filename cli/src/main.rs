@@ -9,6 +9,7 @@ mod commands;
 mod escape;
 mod failure;
 mod image;
+mod interrupt;
 mod invocation;
 mod mount_options;
 mod output;

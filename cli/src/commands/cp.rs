@@ -1,16 +1,20 @@
-//! `extmap cp`: files out of an image, with everything they carry.
+//! `extmap cp`: files out of an image and into one, with everything they carry.
 //!
 //! ```text
 //! cp ── location    IMAGE:PATH or a local path
-//!    ── copier      the walk; refuses what would leave the destination
-//!    ── content     bytes, holes kept
-//!    └─ attributes  owner, xattrs, mode, times, in the order that keeps them
+//!    ── report      what could not be done
+//!    ── inward      into an image: from local files or another image
+//!    ── copier      out of an image: the walk; refuses what would leave the destination
+//!    ── content     out: bytes, holes kept
+//!    └─ attributes  out: owner, xattrs, mode, times, in the order that keeps them
 //! ```
 
 mod attributes;
 mod content;
 mod copier;
+mod inward;
 mod location;
+mod report;
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
@@ -23,13 +27,14 @@ use fs_core::FileType;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use self::copier::{Copier, Report};
+use self::copier::Copier;
 use self::location::Location;
-use crate::failure::{CommandResult, complain};
+use self::report::Report;
+use crate::failure::CommandResult;
 use crate::image::ImageArgs;
 use crate::walk::is_dot;
 
-/// Copy files out of an image, with owner, mode, times and attributes
+/// Copy files out of an image or into one, with owner, mode, times and attributes
 #[derive(Debug, clap::Args)]
 pub(crate) struct CpArgs {
     #[command(flatten)]
@@ -45,10 +50,10 @@ pub(crate) struct CpArgs {
     /// Accepted because cp(1) needs it: attributes are always kept
     #[arg(short = 'p')]
     _preserve: bool,
-    /// IMAGE:PATH, a file in an image
-    #[arg(required = true, value_name = "IMAGE:PATH")]
+    /// IMAGE:PATH for a file in an image, or a local file if DEST is in an image
+    #[arg(required = true, value_name = "SOURCE")]
     sources: Vec<OsString>,
-    /// A local file or directory
+    /// A local file or directory, or IMAGE:PATH for one in an image
     #[arg(value_name = "DEST")]
     destination: OsString,
 }
@@ -64,14 +69,18 @@ enum Destination {
 
 /// Runs `extmap cp`.
 pub(crate) fn run(args: &CpArgs) -> CommandResult {
-    if let Location::Image { .. } = Location::of_destination(&args.destination) {
+    raise_file_limit();
+    if let Location::Image { image, path } = Location::of_destination(&args.destination) {
+        return inward::run(args, &image, &path);
+    }
+    let names_image = |source| matches!(Location::of_source(source), Location::Image { .. });
+    if !args.sources.iter().any(|source| names_image(source)) {
         return Err(anyhow!(
-            "{}: writing into an image is not possible yet, copy to a local path",
+            "{}: neither a source nor the destination is in an image that exists",
             Path::new(&args.destination).display()
         )
         .into());
     }
-    raise_file_limit();
     let destination = open_destination(Path::new(&args.destination), args.sources.len())?;
     let mut report = Report::default();
     for (image, paths) in group_by_image(&args.sources)? {
@@ -178,11 +187,6 @@ fn raise_file_limit() {
 fn place_in(image: &Path, path: &[u8]) -> String {
     let path = OsString::from_vec(path.to_vec());
     format!("{}:{}", image.display(), Path::new(&path).display())
-}
-
-/// One sentence that is not an error.
-fn note(sentence: &str) {
-    complain(sentence);
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 //! access list changes the mode's group bits. Hence owner, attributes, mode,
 //! times.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -19,8 +18,10 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-const ACCESS_LIST: &[u8] = b"system.posix_acl_access";
-const DEFAULT_LIST: &[u8] = b"system.posix_acl_default";
+use super::report::RefusedXattrs;
+
+pub(super) const ACCESS_LIST: &[u8] = b"system.posix_acl_access";
+pub(super) const DEFAULT_LIST: &[u8] = b"system.posix_acl_default";
 
 /// The new file.
 #[derive(Debug, Clone, Copy)]
@@ -38,25 +39,6 @@ pub(super) enum HeldKind {
     Symlink,
     /// A device, pipe or socket.
     Special,
-}
-
-/// Attributes that could not be set: names, and on how many files.
-#[derive(Debug, Default)]
-pub(super) struct RefusedXattrs {
-    names: BTreeMap<Vec<u8>, u64>,
-}
-
-impl RefusedXattrs {
-    /// One sentence, if there is anything to say.
-    pub(super) fn sentence(&self) -> Option<String> {
-        let listed: Vec<_> = self
-            .names
-            .iter()
-            .map(|(name, files)| format!("{} ({files})", String::from_utf8_lossy(name)))
-            .collect();
-        let what = "extended attributes could not be set here, with the number of files";
-        (!listed.is_empty()).then(|| format!("{what}: {}", listed.join(", ")))
-    }
 }
 
 /// Gives `target` what `inode` has.
@@ -132,7 +114,7 @@ fn copy_xattrs(
                 if name == ACCESS_LIST {
                     group_bits = Some(owning_group_bits(&value));
                 }
-                *refused.names.entry(name).or_default() += 1;
+                refused.add(name);
             }
             Err(error) => {
                 let name = String::from_utf8_lossy(&name);
@@ -198,7 +180,7 @@ fn held_path(fd: BorrowedFd<'_>) -> String {
 /// The owning group's permission bits (in the group's place of a mode) in an
 /// access list of the kernel's form: a version, then entries of tag, bits, id.
 /// No list that makes sense: none.
-fn owning_group_bits(list: &[u8]) -> u16 {
+pub(super) fn owning_group_bits(list: &[u8]) -> u16 {
     const OWNING_GROUP: u16 = 0x04;
     let entries = list.get(4..).unwrap_or_default();
     entries
@@ -230,18 +212,5 @@ mod tests {
     fn a_list_without_sense_grants_nothing() {
         assert_eq!(owning_group_bits(b""), 0);
         assert_eq!(owning_group_bits(&[2, 0, 0, 0, 4, 0]), 0);
-    }
-
-    #[test]
-    fn refusals_are_one_sentence() {
-        let mut refused = RefusedXattrs::default();
-        assert_eq!(refused.sentence(), None);
-        refused.names.insert(b"trusted.a".to_vec(), 2);
-        assert!(
-            refused
-                .sentence()
-                .expect("one")
-                .ends_with(": trusted.a (2)")
-        );
     }
 }

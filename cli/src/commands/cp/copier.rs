@@ -22,36 +22,15 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::attributes::{self, HeldKind, RefusedXattrs, Target};
+use super::attributes::{self, HeldKind, Target};
 use super::content::ContentCopier;
-use super::{note, place_in};
-use crate::failure::{complain, sentence};
+use super::place_in;
+use super::report::Report;
 use crate::walk::{is_component, is_dot, sorted_entries};
 
 /// Levels of directories. Linux names none deeper than 2048 by a path; each
 /// level holds a descriptor and a stack frame.
 const DEPTH_MAX: usize = 1000;
-
-/// What happened over all images of a call.
-#[derive(Debug, Default)]
-pub(super) struct Report {
-    failures: u64,
-    refused: RefusedXattrs,
-}
-
-impl Report {
-    /// True if something was not copied.
-    pub(super) fn failed(&self) -> bool {
-        self.failures > 0
-    }
-
-    /// Says what was copied without something.
-    pub(super) fn print_notes(&self) {
-        if let Some(sentence) = self.refused.sentence() {
-            note(&sentence);
-        }
-    }
-}
 
 /// Copies files of one image below one directory.
 pub(super) struct Copier<'a> {
@@ -107,12 +86,7 @@ impl<'a> Copier<'a> {
 
     /// Reports what is wrong with one file.
     pub(super) fn complain(&mut self, path: &[u8], error: &anyhow::Error) {
-        self.report.failures += 1;
-        complain(&format!(
-            "{}: {}",
-            place_in(self.image, path),
-            sentence(error)
-        ));
+        self.report.complain(&place_in(self.image, path), error);
     }
 
     /// Goes on after an error unless every further file would meet it again.
@@ -368,7 +342,7 @@ impl<'a> Copier<'a> {
     }
 
     fn apply_attributes(&mut self, inode: &Inode, target: Target<'_>) -> anyhow::Result<()> {
-        attributes::apply(self.volume, inode, target, &mut self.report.refused)
+        attributes::apply(self.volume, inode, target, self.report.refused())
     }
 }
 

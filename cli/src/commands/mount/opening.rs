@@ -9,7 +9,7 @@ use fuse_frontend::Served;
 use rustix::io::Errno;
 
 use super::Request;
-use crate::image::{Place, open_volume};
+use crate::image::{Place, host_name, open_volume};
 use crate::mount_options::{Intent, MountOptions, OnErrors};
 
 /// Everything becomes durable when nothing has changed for so long: sync(2) does not reach
@@ -149,12 +149,6 @@ fn write_options(request: &Request<'_>, options: &MountOptions) -> WriteOptions 
         host: host_name().unwrap_or_else(|| defaults.host.clone()),
         ..defaults
     }
-}
-
-fn host_name() -> Option<String> {
-    let name = rustix::system::uname();
-    let name = name.nodename().to_str().ok()?;
-    (!name.is_empty()).then(|| name.to_owned())
 }
 
 /// A mount whose root cannot be read would be of no use; better to say why now.
