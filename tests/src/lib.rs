@@ -10,6 +10,7 @@ pub mod debugfs;
 pub mod dirty;
 pub mod guards;
 pub mod hostile;
+pub mod idmap;
 pub mod manifest;
 pub mod matrix;
 pub mod measure;

@@ -172,3 +172,38 @@ pub fn shutdown(file: impl AsFd, how: Shutdown) -> io::Result<()> {
     // a historical mistake).
     unsafe { ioctl(file, Setter::<EXT4_IOC_SHUTDOWN, u32>::new(flags)) }
 }
+
+/// Gives a detached mount the owners of a user namespace: mount_setattr(2) with
+/// `MOUNT_ATTR_IDMAP`.
+pub fn map_mount(mount: impl AsFd, namespace: impl AsFd) -> std::io::Result<()> {
+    /// `struct mount_attr` of linux/mount.h.
+    #[repr(C)]
+    struct MountAttr {
+        attr_set: u64,
+        attr_clr: u64,
+        propagation: u64,
+        userns_fd: u64,
+    }
+    const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
+    let attr = MountAttr {
+        attr_set: MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: namespace.as_fd().as_raw_fd() as u64,
+    };
+    // SAFETY: the kernel reads an empty string and `attr`, whose size it is told.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            std::ptr::from_ref(&attr),
+            size_of::<MountAttr>(),
+        )
+    };
+    match answer {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}

@@ -6,6 +6,7 @@ mod boot;
 mod content;
 mod endings;
 mod fallback;
+mod idmapped;
 mod log;
 mod names;
 mod open_files;
@@ -90,4 +91,9 @@ fn files_live_as_long_as_they_are_open() -> Result<()> {
 #[test]
 fn other_users_may_do_what_they_may() -> Result<()> {
     same_on_both(&[], users::script)
+}
+
+#[test]
+fn owners_are_mapped_where_a_mount_says_so() -> Result<()> {
+    same_on_both(&[], idmapped::script)
 }
