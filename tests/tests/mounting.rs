@@ -307,6 +307,63 @@ fn a_plain_user_mounts_and_unmounts() -> Result<()> {
     Ok(())
 }
 
+/// An ordinary user makes an image, works in it, and unmounts by either way. It is theirs
+/// alone: they may give files to others.
+#[test]
+fn a_plain_user_writes() -> Result<()> {
+    needs!(&[
+        Need::Tool("fusermount3"),
+        Need::Tool("setpriv"),
+        Need::Tool("unshare"),
+        Need::Tool("e2fsck")
+    ]);
+    let scratch = Scratch::new()?;
+    let program = public_program(&scratch)?;
+    let home = scratch.make_dir("home")?;
+    let dir = scratch.make_dir("home/dir")?;
+    for path in [&home, &dir] {
+        chown(path, Some(NOBODY), Some(NOBODY))?;
+    }
+    let node = scratch.path("fuse");
+    trees::device(&node, rustix::fs::FileType::CharacterDevice, 10, 229)?;
+    std::fs::set_permissions(&node, std::fs::Permissions::from_mode(0o666))?;
+    let image = home.join("image");
+    let (program, image, node, place) = (
+        program.display(),
+        image.display(),
+        node.display(),
+        dir.display(),
+    );
+    let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups";
+    let shown = in_namespace(&format!(
+        "PATH=$PATH:/usr/sbin:/sbin
+         mount --bind {node} /dev/fuse
+         {nobody} {program} mount --create 64M {image} {place}
+         {nobody} sh -euc 'cd {place}; mkdir a; umask 027; echo content > a/b; ln a/b a/c
+             ln -s b a/d; mkfifo a/e; chmod 4750 a/b; touch -d @1 a/c; sync a/b
+             ! mknod a/f c 1 3; chown 0:5 a/b; head -c 90000000 /dev/zero > a/g || :; rm a/g
+             stat -c %u:%g:%a:%h:%Y a/b'
+         {nobody} {program} status {place} | grep writing
+         {nobody} {program} umount {place}
+         e2fsck -fn {image}
+         {nobody} {program} mount {image} {place}
+         {nobody} sh -euc 'cat {place}/a/d; echo more > {place}/a/h'
+         {nobody} fusermount3 -u {place}
+         # The server ends by itself; nobody else can open the image before that.
+         until {nobody} {program} ls {image} /a; do sleep 0.1; done
+         e2fsck -fn {image}"
+    ))?;
+    for line in [
+        "0:5:750:2:1",
+        "for writing, type fuse",
+        "content",
+        "\nh\n",
+    ] {
+        ensure!(shown.contains(line), "{line:?} is missing: {shown}");
+    }
+    Ok(())
+}
+
 #[test]
 fn others_see_it_only_if_allowed() -> Result<()> {
     needs!(&[Need::Tool("setpriv")]);

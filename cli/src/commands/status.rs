@@ -4,7 +4,6 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context;
 use fuse_frontend::Status;
@@ -46,8 +45,24 @@ fn ask(directory: &Path) -> anyhow::Result<Status> {
     Ok(fuse_frontend::status(opened.as_fd())?)
 }
 
+/// Days, hours, minutes and seconds, from the first that counts.
+fn duration(seconds: u64) -> String {
+    let parts = [
+        (seconds / 86_400, "d"),
+        (seconds / 3600 % 24, "h"),
+        (seconds / 60 % 60, "min"),
+        (seconds % 60, "s"),
+    ];
+    let first = parts.iter().position(|(value, _)| *value > 0);
+    let words: Vec<String> = parts
+        .iter()
+        .skip(first.unwrap_or(parts.len() - 1))
+        .map(|(value, unit)| format!("{value} {unit}"))
+        .collect();
+    words.join(" ")
+}
+
 fn print(status: &Status, out: &mut Output) -> std::io::Result<()> {
-    let up = Duration::from_secs(status.uptime_seconds);
     writeln!(out, "Image:         {}", escape_message(&status.image))?;
     writeln!(
         out,
@@ -65,8 +80,11 @@ fn print(status: &Status, out: &mut Output) -> std::io::Result<()> {
     writeln!(out, "Write cache:   {}", status.write_cache)?;
     writeln!(
         out,
-        "Server:        extmap {}, process {}, {} threads, up {up:?}",
-        status.version, status.pid, status.threads
+        "Server:        extmap {}, process {}, {} threads, up {}",
+        status.version,
+        status.pid,
+        status.threads,
+        duration(status.uptime_seconds)
     )?;
     if status.is_writable {
         writeln!(out, "Transactions:  {}", status.transactions)?;
@@ -101,4 +119,16 @@ fn print(status: &Status, out: &mut Output) -> std::io::Result<()> {
         writeln!(out, "  {}", escape_message(problem))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_begin_where_they_count() {
+        assert_eq!(duration(0), "0 s");
+        assert_eq!(duration(61), "1 min 1 s");
+        assert_eq!(duration(90_000), "1 d 1 h 0 min 0 s");
+    }
 }
