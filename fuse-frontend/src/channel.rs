@@ -52,6 +52,8 @@ impl Channel {
     pub(crate) fn receive<'b>(&self, buffer: &'b mut [u8]) -> Result<Option<&'b [u8]>> {
         loop {
             match rustix::io::read(&self.0, &mut *buffer) {
+                // The other end of a connection that is not the kernel's has been closed.
+                Ok(0) => return Ok(None),
                 Ok(len) => return Ok(buffer.get(..len)),
                 // Interrupted, or the request was before we came to it.
                 Err(Errno::INTR | Errno::AGAIN | Errno::NOENT) => {}

@@ -102,6 +102,8 @@ pub(crate) enum Malformed {
     Length {
         /// `fuse_in_header.unique`.
         unique: u64,
+        /// `fuse_in_header.opcode`.
+        opcode: u32,
     },
 }
 
@@ -111,6 +113,7 @@ impl<'a> Message<'a> {
         let (header, rest) = InHeader::ref_from_prefix(bytes).map_err(|_| Malformed::Header)?;
         let length = Malformed::Length {
             unique: header.unique,
+            opcode: header.opcode,
         };
         if usize::try_from(header.len) != Ok(bytes.len()) {
             return Err(length);

@@ -4,7 +4,7 @@
 //! alive until our loops have ended, because dropping it unmounts.
 
 use std::fs::OpenOptions;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
@@ -73,7 +73,19 @@ impl Session {
         };
         kernel_read_ahead::raise(&mountpoint);
         let agreed = agreed.get().copied().unwrap_or_default();
-        let thread_count = options.thread_count(is_mapped(&volume), writing.is_some());
+        let unmounter = Unmounter::new(mountpoint);
+        Self::start(fuser, unmounter, own_mount, volume, options, agreed)
+    }
+
+    fn start(
+        fuser: fuser::Session<Negotiator>,
+        unmounter: Unmounter,
+        own_mount: Option<OwnMount>,
+        volume: Served,
+        options: &MountOptions,
+        agreed: Agreed,
+    ) -> Result<Self> {
+        let thread_count = options.thread_count(is_mapped(&volume), volume.writer().is_some());
         // Whatever can be refused is refused before anybody is told of a mount.
         let channels = (0..thread_count)
             .map(|_| Channel::beside(fuser.as_fd()))
@@ -82,10 +94,45 @@ impl Session {
         Ok(Self {
             fuser,
             server: Server::new(volume, options, agreed, thread_count, own_mount.is_some()),
-            unmounter: Unmounter::new(mountpoint),
+            unmounter,
             own_mount,
             channels,
         })
+    }
+
+    /// A session with whoever is at the other end of `connection`: what another process has
+    /// mounted and handed on, or a test that plays the kernel. The descriptor gives one whole
+    /// request with each read(2) and takes one whole reply with each writev(2). INIT is awaited
+    /// and answered; nothing is mounted, and nothing unmounted when it ends.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the other end does not shake hands.
+    pub fn over(
+        connection: OwnedFd,
+        volume: impl Into<Served>,
+        options: &MountOptions,
+    ) -> Result<Self> {
+        let volume = volume.into();
+        let writing = volume
+            .writer()
+            .map(|volume| terms(volume.superblock(), options));
+        let (negotiator, agreed) = Negotiator::new(options, writing);
+        let config = options.to_fuser(true, writing.is_some());
+        let fuser = fuser::Session::from_fd(negotiator, connection, config.acl, config).map_err(
+            |source| Error::Device {
+                operation: "shake hands over",
+                source,
+            },
+        )?;
+        let agreed = agreed.get().copied().unwrap_or_default();
+        Self::start(
+            fuser,
+            Unmounter::of_nothing(),
+            None,
+            volume,
+            options,
+            agreed,
+        )
     }
 
     /// A handle to unmount by, from a signal handler's thread for instance.

@@ -48,6 +48,14 @@ impl Unmounter {
         Self { mountpoint, device }
     }
 
+    /// For a session that has mounted nothing.
+    pub(crate) fn of_nothing() -> Self {
+        Self {
+            mountpoint: PathBuf::new(),
+            device: None,
+        }
+    }
+
     /// Whether our file system is what is on top at the mountpoint.
     fn is_on_top(&self) -> bool {
         self.device.is_some() && self.device == MountedDevice::at(&self.mountpoint).ok()
@@ -61,6 +69,9 @@ impl Unmounter {
     /// # Errors
     /// [`Error::Unmount`] with the system's answer.
     pub fn unmount(&self) -> Result<()> {
+        if self.mountpoint.as_os_str().is_empty() {
+            return Ok(());
+        }
         if !self.is_on_top() {
             tracing::warn!("{}: no longer on top there", self.mountpoint.display());
             return Ok(());

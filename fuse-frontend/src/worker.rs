@@ -57,7 +57,7 @@ impl<'s> Worker<'s> {
                 Err(Malformed::Header) => {
                     tracing::error!("{} bytes from the kernel are no request", bytes.len());
                 }
-                Err(Malformed::Length { unique }) => self.refuse(unique, Errno::IO),
+                Err(Malformed::Length { unique, opcode }) => self.fail(unique, opcode, Errno::IO),
             }
         }
         Ok(())
@@ -78,7 +78,7 @@ impl<'s> Worker<'s> {
                     nodeid = header.nodeid,
                     "a request was given up: this is a bug in extmap"
                 );
-                self.refuse(header.unique, Errno::IO);
+                self.fail(header.unique, header.opcode, Errno::IO);
             }
         }
     }
@@ -102,7 +102,7 @@ impl<'s> Worker<'s> {
                     self.server.complaints.report(error);
                 }
                 self.server.take_back(&mut self.scratch.granted);
-                self.fail(header, failure.errno());
+                self.fail(header.unique, header.opcode, failure.errno());
                 return None;
             }
         };
@@ -114,11 +114,11 @@ impl<'s> Worker<'s> {
         spare
     }
 
-    fn fail(&self, header: &InHeader, errno: Errno) {
-        if !crate::requests::expects_reply(header.opcode) {
-            return;
+    /// Sends an error to who waits for an answer.
+    fn fail(&self, unique: u64, opcode: u32, errno: Errno) {
+        if crate::requests::expects_reply(opcode) {
+            self.refuse(unique, errno);
         }
-        self.refuse(header.unique, errno);
     }
 
     /// Sends an error; that it cannot be sent means that nobody waits for it.

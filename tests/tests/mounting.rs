@@ -353,12 +353,7 @@ fn a_plain_user_writes() -> Result<()> {
          until {nobody} {program} ls {image} /a; do sleep 0.1; done
          e2fsck -fn {image}"
     ))?;
-    for line in [
-        "0:5:750:2:1",
-        "for writing, type fuse",
-        "content",
-        "\nh\n",
-    ] {
+    for line in ["0:5:750:2:1", "for writing, type fuse", "content", "\nh\n"] {
         ensure!(shown.contains(line), "{line:?} is missing: {shown}");
     }
     Ok(())
