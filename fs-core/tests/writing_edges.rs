@@ -715,3 +715,30 @@ fn a_finished_volume_is_clean_whoever_is_at_work() {
     drop(volume);
     assert!(memory.snapshot() == image, "written to after the end");
 }
+
+/// A directory that is held lives on without a name; its parent, removed after it, does not.
+#[test]
+fn what_is_above_a_removed_directory_is_not_held_when_it_is_gone() {
+    let Some(image) = image(&["-t", "ext4"], "8M", |_| {}, &[]) else {
+        return;
+    };
+    let device = Arc::new(Memory::new(image));
+    let volume = open(&device);
+    let above = volume
+        .create(ROOT, b"above", &NewInode::directory(0o755))
+        .unwrap();
+    let below = volume
+        .create(above.number(), b"below", &NewInode::directory(0o755))
+        .unwrap();
+    volume.retain(below.number()).unwrap();
+    volume.rmdir(above.number(), b"below").unwrap();
+    volume.rmdir(ROOT, b"above").unwrap();
+    // The number may mean another inode by now.
+    let found = volume.retain_child(below.number(), b"..");
+    assert!(found.is_err(), "{found:?}");
+    volume.release(above.number()).unwrap();
+    volume.release(below.number()).unwrap();
+    volume.close().unwrap();
+    let checked = e2fsck("-fn", &device.snapshot());
+    assert!(checked.is_clean, "{}", checked.said);
+}

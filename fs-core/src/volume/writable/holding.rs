@@ -26,11 +26,11 @@ impl WritableVolume {
     /// remove it and its number can mean another.
     ///
     /// # Errors
-    /// `NotFound` if there is no such name.
+    /// `NotFound` if there is no such name, `Stale` if the directory is not in use.
     pub fn retain_child(&self, parent: InodeNumber, name: &[u8]) -> Result<Arc<Inode>> {
         self.look(parent, |store| {
             // While the directory is locked the name stays, and so does what it names.
-            let found = namespace::child(store, store.inode(parent)?.as_ref(), name)?;
+            let found = namespace::child(store, self.in_use(parent)?.as_ref(), name)?;
             self.shared.retained.add(found.number());
             Ok(found)
         })
