@@ -19,16 +19,23 @@ use crate::{BlockDevice, DeviceFile, Error, Result, sys};
 pub(crate) struct BlockFile {
     descriptor: Descriptor,
     logical_sector_bytes: u32,
+    /// Of a loop device the file beneath, for its lock.
+    _beneath: Option<File>,
 }
 
 impl BlockFile {
     /// Takes over `file`, a block device opened with O_EXCL, and asks the
-    /// system for its size and sector size.
+    /// system for its size and sector size. `beneath` is kept as long as the device.
     ///
     /// # Errors
     ///
     /// [`Error::Open`] if the system does not know one of them. `path` is for messages only.
-    pub(crate) fn new(mut file: File, path: &Path, read_only: bool) -> Result<Self> {
+    pub(crate) fn new(
+        mut file: File,
+        path: &Path,
+        read_only: bool,
+        beneath: Option<File>,
+    ) -> Result<Self> {
         let open_failed = |source| Error::Open {
             path: path.to_owned(),
             source,
@@ -40,6 +47,7 @@ impl BlockFile {
         Ok(Self {
             descriptor: Descriptor::new(file, size_bytes, read_only),
             logical_sector_bytes: logical_sector_bytes.max(512),
+            _beneath: beneath,
         })
     }
 }

@@ -24,10 +24,12 @@ pub enum Error {
     #[error("the device is open for reading only")]
     ReadOnly,
     /// Someone else holds the image or device.
-    #[error("{path} is in use by another program")]
+    #[error("{path} is in use{}", by(.holder.as_deref()))]
     InUse {
         /// The image or device.
         path: PathBuf,
+        /// By whom, as far as the system tells: "process 17 (extmap), mounted on /mnt".
+        holder: Option<String>,
     },
     /// The path names something that cannot hold a file system.
     #[error("{path} is {found}, not a regular file or a block device")]
@@ -83,3 +85,10 @@ pub enum Error {
 
 /// The result of every operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
+
+fn by(holder: Option<&str>) -> String {
+    match holder {
+        Some(holder) => format!(": {holder}"),
+        None => " by another program".to_owned(),
+    }
+}

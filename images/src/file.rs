@@ -21,6 +21,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use crate::descriptor::Descriptor;
 use crate::device::check_range;
+use crate::usage;
 use crate::{BlockDevice, DeviceFile, Error, Mapped, MappedBytes, Result};
 
 /// A locked, mapped regular file.
@@ -45,9 +46,7 @@ impl MappedFile {
             source,
         };
         lock(&file, read_only).map_err(|errno| match errno {
-            Errno::WOULDBLOCK => Error::InUse {
-                path: path.to_owned(),
-            },
+            Errno::WOULDBLOCK => usage::in_use(path),
             other => open_failed(other.into()),
         })?;
         Self::unlocked(file, path, read_only)
@@ -71,7 +70,7 @@ impl MappedFile {
 }
 
 /// Takes the lock or fails at once.
-fn lock(file: &File, read_only: bool) -> rustix::io::Result<()> {
+pub(crate) fn lock(file: &File, read_only: bool) -> rustix::io::Result<()> {
     let operation = if read_only {
         FlockOperation::NonBlockingLockShared
     } else {

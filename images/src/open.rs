@@ -16,7 +16,8 @@ use rustix::io::Errno;
 use crate::block::BlockFile;
 use crate::descriptor::Descriptor;
 use crate::direct::Direct;
-use crate::file::MappedFile;
+use crate::file::{self, MappedFile};
+use crate::usage::{self, Usage};
 use crate::{BlockDevice, Error, Result, Window, open_partition};
 
 /// How [`open`] opens. The default is the whole image, for reading and writing.
@@ -39,7 +40,8 @@ pub struct OpenOptions {
 /// Opens the image or block device at `path`; symbolic links are followed.
 ///
 /// A regular file is locked with flock(2), a block device opened with O_EXCL,
-/// until the device is dropped. An empty file opens as a device of 0 bytes.
+/// until the device is dropped; of a loop device the file beneath is locked too. A file that
+/// is mounted through a loop device is not opened for writing. An empty file opens as a device of 0 bytes.
 ///
 /// # Errors
 ///
@@ -85,18 +87,17 @@ fn open_whole(path: &Path, options: &OpenOptions) -> Result<Arc<dyn BlockDevice>
         .custom_flags(flags.bits().cast_signed())
         .open(path)
         .map_err(|source| match Errno::from_io_error(&source) {
-            Some(Errno::BUSY) => Error::InUse {
-                path: path.to_owned(),
-            },
+            Some(Errno::BUSY) => usage::in_use(path),
             _ => open_failed(source),
         })?;
     let found = file.metadata().map_err(open_failed)?;
     if !is_same(&expected, &found) {
         kind_of(&found, path)?;
         // O_EXCL or its absence was chosen for the other one.
-        return Err(Error::InUse {
-            path: path.to_owned(),
-        });
+        return Err(usage::in_use(path));
+    }
+    if !options.unclaimed && !read_only && kind == Kind::RegularFile {
+        check_not_mounted(path)?;
     }
     let direct = options
         .direct
@@ -108,8 +109,40 @@ fn open_whole(path: &Path, options: &OpenOptions) -> Result<Arc<dyn BlockDevice>
             with_cache(MappedFile::unlocked(file, path, read_only)?, direct)
         }
         Kind::RegularFile => with_cache(MappedFile::new(file, path, read_only)?, direct),
-        Kind::BlockDevice => with_cache(BlockFile::new(file, path, read_only)?, direct),
+        Kind::BlockDevice => {
+            let beneath = match options.unclaimed {
+                true => None,
+                false => lock_beneath(path, read_only)?,
+            };
+            with_cache(BlockFile::new(file, path, read_only, beneath)?, direct)
+        }
     })
+}
+
+/// A file that is mounted through a loop device is written by that mount, which knows of no
+/// lock.
+fn check_not_mounted(path: &Path) -> Result<()> {
+    match usage::usage(path) {
+        Some(Usage::Mounted { .. } | Usage::Swap) => Err(usage::in_use(path)),
+        _ => Ok(()),
+    }
+}
+
+/// The file beneath a loop device, locked as if it had been opened itself: one image can be
+/// reached by several loop devices, and by its own name.
+fn lock_beneath(path: &Path, read_only: bool) -> Result<Option<File>> {
+    let Some(beneath) = usage::backing_file(path) else {
+        return Ok(None);
+    };
+    // One that has been removed can be reached by nobody else.
+    let Ok(file) = File::open(&beneath) else {
+        return Ok(None);
+    };
+    let is_file = file.metadata().is_ok_and(|found| found.is_file());
+    match file::lock(&file, read_only) {
+        Err(Errno::WOULDBLOCK) if is_file => Err(usage::in_use(&beneath)),
+        _ => Ok(is_file.then_some(file)),
+    }
 }
 
 /// The device itself, or around the page cache if `direct` is its file for that.

@@ -12,6 +12,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use crate::Error;
+
 /// What holds a file or a block device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Usage {
@@ -64,6 +66,38 @@ pub fn usage(path: &Path) -> Option<Usage> {
         usage_of_device(metadata.rdev())
     } else {
         usage_of_file(metadata.dev(), metadata.ino())
+    }
+}
+
+/// The error that says who uses what `path` names.
+pub(crate) fn in_use(path: &Path) -> Error {
+    let locked_by = |path: &Path| lock_holder(&fs::metadata(path).ok()?);
+    let process = locked_by(path).or_else(|| locked_by(&backing_file(path)?));
+    let usage = usage(path).map(|usage| usage.to_string());
+    let known: Vec<String> = process.into_iter().chain(usage).collect();
+    Error::InUse {
+        path: path.to_owned(),
+        holder: (!known.is_empty()).then(|| known.join(", ")),
+    }
+}
+
+/// The process that has locked a file with flock(2), in words.
+fn lock_holder(file: &fs::Metadata) -> Option<String> {
+    let (major, minor) = (rustix::fs::major(file.dev()), rustix::fs::minor(file.dev()));
+    let place = format!("{major:02x}:{minor:02x}:{}", file.ino());
+    let table = fs::read_to_string("/proc/locks").ok()?;
+    let pid = table.lines().find_map(|line| {
+        // number, FLOCK, ADVISORY, READ or WRITE, process, place (proc(5)).
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [_, "FLOCK", _, _, pid, at, ..] = words.as_slice() else {
+            return None;
+        };
+        (*at == place).then(|| pid.parse::<u32>().ok())?
+    })?;
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    match name.trim() {
+        "" => Some(format!("process {pid}")),
+        name => Some(format!("process {pid} ({name})")),
     }
 }
 

@@ -2,16 +2,17 @@
 
 use anyhow::{Context, Result, anyhow, ensure};
 use rustix::fs::{FileType, Mode, OFlags, SeekFrom, mkdirat, openat, seek};
+use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-use system_tests::guards::{FuseMount, KernelMount, LoopDevice};
+use std::time::{Duration, Instant};
+use system_tests::guards::{ChildGuard, FuseMount, KernelMount, LoopDevice};
 use system_tests::manifest::Manifest;
 use system_tests::mkfs::judge::{QUIET_MOUNT, fsck};
 use system_tests::program::{self, Ended};
@@ -506,28 +507,50 @@ fn a_signal_ends_a_copy_and_leaves_a_sound_image() -> Result<()> {
     // A file without holes that takes a while.
     let big = scratch.file("big", &vec![1; 200 << 20])?;
     for (signal, kind) in [
-        ("INT", "^has_journal"),
-        ("TERM", "has_journal"),
-        ("KILL", "has_journal"),
+        (Signal::INT, "^has_journal"),
+        (Signal::TERM, "has_journal"),
+        (Signal::KILL, "has_journal"),
     ] {
         let image = scratch.mke2fs("image", 512 << 20, &["-O", kind])?;
-        let mut command = Command::new("timeout");
-        command.args(["--signal", signal, "0.1"]);
-        command.arg(program::extmap_path()?).arg("cp").arg(&big);
-        command.arg(inside(&image, "/"));
-        let ended = program::finish(command, Duration::from_secs(20))?;
-        ensure!(!ended.success(), "{signal}: too fast: {ended}");
-        if signal == "KILL" {
+        let (status, said) = interrupted(&image, &big, signal)?;
+        ensure!(!status.success(), "{signal:?}: too fast");
+        if signal == Signal::KILL {
             // The journal makes it sound again.
             let path = image.to_string_lossy().into_owned();
             tool::output("e2fsck", &["-fy", &path])?;
         } else {
-            ensure!(ended.stderr.contains("interrupted"), "{ended}");
+            ensure!(said.contains("interrupted"), "{status}: {said}");
         }
-        ensure!(!dirty::is_dirty(&image)?, "{signal}: not closed");
-        fsck(&image).context(signal)?;
+        ensure!(!dirty::is_dirty(&image)?, "{signal:?}: not closed");
+        fsck(&image).with_context(|| format!("{signal:?}"))?;
     }
     Ok(())
+}
+
+/// Copies a large file, and sends a signal once some of it is in the image.
+fn interrupted(image: &Path, file: &Path, signal: Signal) -> Result<(ExitStatus, String)> {
+    let space = || image.metadata().map_or(0, |found| found.blocks() * 512);
+    let before = space();
+    let mut child = ChildGuard(
+        Command::new(program::extmap_path()?)
+            .arg("cp")
+            .arg(file)
+            .arg(inside(image, "/"))
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?,
+    );
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while space() < before + (8 << 20) && child.0.try_wait()?.is_none() {
+        ensure!(Instant::now() < deadline, "nothing is copied");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let pid = Pid::from_raw(i32::try_from(child.0.id())?).context("pid")?;
+    kill_process(pid, signal)?;
+    let mut said = String::new();
+    let stderr = child.0.stderr.as_mut().context("standard error")?;
+    stderr.read_to_string(&mut said)?;
+    Ok((child.0.wait()?, said))
 }
 
 #[test]

@@ -36,7 +36,8 @@ pub(super) fn set(place: Place<'_>, arguments: &SetattrIn) -> Result<Reply<'stat
     }
     let found = volume.inode(place.inode)?;
     let mut changes = changes(arguments)?;
-    if has(fattr::UID | fattr::GID) && !has(fattr::MODE) {
+    let ends_privileges = ends_privileges(place, arguments.valid);
+    if ends_privileges || has(fattr::UID | fattr::GID) && !has(fattr::MODE) {
         changes.permissions = without_privileges(&found);
     }
     // The kernel's own account of what it wrote before.
@@ -53,6 +54,17 @@ pub(super) fn set(place: Place<'_>, arguments: &SetattrIn) -> Result<Reply<'stat
         attr: attributes::attr(place.server, &inode)?,
         ..AttrOut::default()
     }))
+}
+
+/// Where the kernel would take set-id bits away, after fallocate(2) or copy_file_range(2) by
+/// who may not keep them, it has the server do that: by a SETATTR that sets nothing. One of
+/// nothing but the time of change is chown(2) without an owner, which takes them from all.
+fn ends_privileges(place: Place<'_>, valid: u32) -> bool {
+    match valid & !(fattr::FH | fattr::LOCKOWNER) {
+        0 => !place.caller.is_superuser(),
+        fattr::CTIME => true,
+        _ => false,
+    }
 }
 
 fn changes(arguments: &SetattrIn) -> Result<AttributeChanges, Failure> {

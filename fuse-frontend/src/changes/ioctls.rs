@@ -30,6 +30,11 @@ struct FstrimRange {
     minlen: u64,
 }
 
+/// Whether a command sets a file's flags.
+pub(crate) fn sets_flags(cmd: u32) -> bool {
+    matches!(cmd, FS_IOC_SETFLAGS | FS_IOC32_SETFLAGS | FS_IOC_FSSETXATTR)
+}
+
 /// What the caller gets back; `None` if this command changes nothing.
 pub(crate) fn ioctl(
     server: &Server,

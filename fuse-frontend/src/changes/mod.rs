@@ -23,7 +23,7 @@ use crate::scratch::Scratch;
 use crate::server::{self, Server};
 use crate::wire::{CopyOut, WriteOut};
 
-pub(crate) use self::ioctls::ioctl;
+pub(crate) use self::ioctls::{ioctl, sets_flags};
 
 /// Where a change happens.
 #[derive(Clone, Copy)]

@@ -221,7 +221,22 @@ pub(super) fn flags(root: &Path, log: &mut Log) -> Result<()> {
             log.done("fsync", rustix::fs::fsync(&fd));
         }
         log.std("content", std::fs::read_to_string(&path));
-        for path in [&path, &dir] {
+        // What was written before, and lies in the page cache still.
+        let busy = root.join(format!("{name}-busy"));
+        std::fs::write(&busy, b"old")?;
+        let fd = open(&busy, OFlags::RDWR, Mode::empty())?;
+        log.gave("write", pwrite(&fd, &[7; 20_000], 0));
+        let old = sys::get_flags(&fd)?;
+        log.done("set while it is written", sys::set_flags(&fd, old | flag));
+        log.done("fsync", rustix::fs::fsync(&fd));
+        log.gave("size", stat(&busy).map(|stat| stat.st_size));
+        log.gave("seen", sys::get_flags(&fd).map(|flags| flags & flag));
+        drop(fd);
+        log.std(
+            "written",
+            std::fs::read(&busy).map(|bytes| bytes.iter().all(|&b| b == 7)),
+        );
+        for path in [&path, &dir, &busy] {
             let fd = open(path, OFlags::RDONLY, Mode::empty())?;
             let mut fsx = sys::get_fsxattr(&fd)?;
             fsx.xflags &= !0x18;

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use std::ffi::OsStr;
 use std::path::Path;
-use system_tests::guards::{FuseMount, LoopDevice, mount_options};
+use system_tests::guards::{FuseMount, KernelMount, LoopDevice, mount_options};
 use system_tests::mkfs::judge::fsck;
 use system_tests::program::{self, Ended};
 use system_tests::scratch::Scratch;
@@ -73,4 +73,48 @@ fn writing_is_the_default_and_an_image_can_be_made_on_the_way() -> Result<()> {
         fsck(&image)?;
     }
     Ok(())
+}
+
+/// One image has one writer, by whatever name it is reached; who is second is told of the
+/// first.
+#[test]
+fn there_is_no_second_writer() -> Result<()> {
+    if !skip::allowed(skip::MOUNTS) {
+        return Ok(());
+    }
+    let scratch = Scratch::new()?;
+    let image = scratch.mke2fs("image", 32 << 20, &[])?;
+    let file = scratch.file("file", b"content")?;
+    let refused = |second: &Path, dir: &Path, holder: &str| -> Result<()> {
+        let (ended, _guard) = mount(second, dir, &["-o", "rw"])?;
+        let said = ended.refusal()?.to_owned();
+        ensure!(said.contains("in use: ") && said.contains(holder), "{said}");
+        let inside = format!("{}:/file", second.display());
+        let copied = program::extmap([OsStr::new("cp"), file.as_ref(), inside.as_ref()])?;
+        let said = copied.refusal()?;
+        let words = ["in use: ", "attached to", "mounted on"];
+        ensure!(words.iter().any(|word| said.contains(word)), "{said}");
+        Ok(())
+    };
+    let (first, second) = (scratch.path("first"), scratch.path("second"));
+    // By a loop device, while the file is held; and by another one, while the first is.
+    let device = LoopDevice::attach(&image, &[])?;
+    let other = LoopDevice::attach(&image, &[])?;
+    for holder in [image.as_path(), device.path()] {
+        let (ended, guard) = mount(holder, &first, &["-o", "rw"])?;
+        ensure!(ended.success(), "{ended}");
+        std::fs::write(first.join("file"), b"content")?;
+        for way in [image.as_path(), device.path(), other.path()] {
+            refused(way, &second, "process ")?;
+        }
+        guard.unmount()?;
+        fsck(&image)?;
+    }
+    // By its name, while the kernel has mounted it through a loop device.
+    drop((device, other));
+    let kernel = KernelMount::new(&image, &first, "rw")?;
+    let shown = first.display().to_string();
+    refused(&image, &second, &shown)?;
+    kernel.unmount()?;
+    fsck(&image)
 }

@@ -3,8 +3,8 @@
 use super::log::Log;
 use anyhow::{Result, anyhow};
 use rustix::fs::{
-    AtFlags, CWD, Gid, Mode, OFlags, Uid, chmod, chown, chownat, ftruncate, link, lstat, mkdir,
-    open, rename, rmdir, stat, symlink, unlink,
+    AtFlags, CWD, FallocateFlags, Gid, Mode, OFlags, Uid, chmod, chown, chownat, copy_file_range,
+    fallocate, ftruncate, link, lstat, mkdir, open, rename, rmdir, stat, symlink, unlink,
 };
 use rustix::io::pwrite;
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
@@ -91,5 +91,22 @@ fn privileges(root: &Path, log: &mut Log) -> Result<()> {
     let fd = open(&path, OFlags::RDWR, Mode::empty())?;
     log.done("truncate", ftruncate(&fd, 10));
     log.gave("after", stat(&path).map(|stat| stat.st_mode));
+    let from = root.join("own/source");
+    std::fs::write(&from, [5; 9000])?;
+    let from = open(&from, OFlags::RDONLY, Mode::empty())?;
+    let fallocate = |mode: FallocateFlags| fallocate(&fd, mode, 0, 5000);
+    let keep = FallocateFlags::KEEP_SIZE;
+    for way in 0..6 {
+        chmod(&path, Mode::from_raw_mode(0o6755))?;
+        match way {
+            0 => log.done("allocate", fallocate(FallocateFlags::empty())),
+            1 => log.done("keep", fallocate(keep)),
+            2 => log.done("punch", fallocate(keep | FallocateFlags::PUNCH_HOLE)),
+            3 => log.done("zero", fallocate(FallocateFlags::ZERO_RANGE)),
+            4 => log.gave("copy", copy_file_range(&from, None, &fd, None, 5000)),
+            _ => log.done("chown to nobody else", chown(&path, None, None)),
+        }
+        log.gave("after", stat(&path).map(|stat| stat.st_mode));
+    }
     Ok(())
 }
