@@ -19,6 +19,7 @@ use rustix::net::{
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::record::Record;
+use crate::reply::judge_reply;
 use crate::request::{Expect, PendingRequest, Request};
 use crate::rule::Rule;
 use crate::wire::{InHeader, OutHeader};
@@ -26,8 +27,6 @@ use crate::wire::{InHeader, OutHeader};
 /// Longest message either way.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 160 * 1024;
 const GRACE: Duration = Duration::from_millis(5);
-/// Lowest error a reply may carry.
-const ERROR_MIN: i32 = -511;
 
 #[derive(Debug)]
 pub(crate) struct Channel {
@@ -225,35 +224,6 @@ impl Transport {
         }
         drop(queues);
         self.changed.notify_all();
-    }
-}
-
-/// The body, or the application's error and the rule that was broken.
-fn judge_reply(
-    header: &OutHeader,
-    body: &[u8],
-    len: usize,
-    expect: Expect,
-) -> Result<Vec<u8>, (Errno, Option<Rule>)> {
-    if header.len as usize != len {
-        return Err((Errno::IO, Some(Rule::ReplyLength)));
-    }
-    match header.error {
-        0 => {}
-        error if !(ERROR_MIN..0).contains(&error) => {
-            return Err((Errno::IO, Some(Rule::ErrorRange)));
-        }
-        _ if !body.is_empty() => return Err((Errno::IO, Some(Rule::ErrorWithBody))),
-        error => return Err((Errno::from_raw_os_error(-error), None)),
-    }
-    let fits = match expect {
-        Expect::Exactly(size) => body.len() == size,
-        Expect::AtMost(size) => body.len() <= size,
-        Expect::Nothing => false,
-    };
-    match fits {
-        true => Ok(body.to_vec()),
-        false => Err((Errno::IO, Some(Rule::ReplyLength))),
     }
 }
 

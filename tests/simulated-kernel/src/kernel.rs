@@ -226,9 +226,7 @@ impl Shared {
             locks,
         };
         let limit = self.settings.answer_limit;
-        let reply = self.transport.call(&request, &self.record, limit);
-        self.delay();
-        reply
+        self.transport.call(&request, &self.record, limit)
     }
 
     /// The next random number (xorshift).
@@ -245,7 +243,8 @@ impl Shared {
         permille > 0 && self.random() % 1000 < u64::from(permille)
     }
 
-    fn delay(&self) {
+    /// The time between an answer and its use.
+    pub(crate) fn delay(&self) {
         let max = self.settings.chaos.delay_max.as_nanos() as u64;
         if max > 0 {
             thread::sleep(Duration::from_nanos(self.random() % max));

@@ -40,6 +40,7 @@ mod direct;
 mod errors;
 mod handle;
 mod inode;
+mod instantiate;
 mod judge;
 #[cfg(test)]
 mod judge_tests;
@@ -52,6 +53,7 @@ pub mod numbers;
 mod pages;
 mod personality;
 mod record;
+mod reply;
 mod request;
 mod rule;
 mod seek;

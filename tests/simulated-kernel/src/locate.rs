@@ -147,6 +147,7 @@ impl Shared {
 
     /// Rule 13: the devices of what is about to be used.
     fn admit(&self, inode: &Inode, opflags: u32, located: Located) -> Result<Located, Errno> {
+        self.delay();
         if opflags & opflag::REPORT != 0 {
             return Ok(located);
         }
