@@ -338,7 +338,7 @@ fn forms_of_replies() {
 }
 
 #[test]
-fn a_reply_on_another_channel_or_for_nobody() {
+fn a_reply_for_nobody() {
     let mut options = Options::new(Variant::L).raw(op::GETATTR, |reply| reply[8..16].fill(0x55));
     options.settings.answer_limit = std::time::Duration::from_millis(200);
     let mounted = Mounted::new(options);
