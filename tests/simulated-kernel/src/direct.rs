@@ -7,7 +7,7 @@ use crate::inode::Inode;
 use crate::kernel::{Kernel, Shared};
 use crate::locate::Located;
 use crate::mapping::Kind;
-use crate::numbers::{ioend, map, opflag};
+use crate::numbers::{attr, ioend, map, opflag};
 use crate::request::Lock;
 use crate::wire::IoendIn;
 
@@ -49,7 +49,7 @@ impl Kernel {
         check_sectors(pos, bytes.len() as u64)?;
         let inode = self.shared.iomap_inode(nodeid)?;
         let guard = inode.rwsem.write();
-        let outcome = self.shared.write_direct(&inode, pos, bytes);
+        let outcome = self.shared.write_direct(&inode, pos, bytes, 0);
         drop(guard);
         match outcome {
             Err(Errno::NOSYS | Errno::NOTBLK) => {
@@ -58,6 +58,25 @@ impl Kernel {
             }
             other => other,
         }
+    }
+
+    /// pwritev2(2) with `RWF_ATOMIC` and `O_DIRECT`: one block.
+    ///
+    /// # Errors
+    /// EOPNOTSUPP for a file without the ATOMIC attribute, EINVAL for anything but one whole
+    /// block, EIO where the answer is no place for an untorn write (L).
+    pub fn write_atomic(&self, nodeid: u64, pos: u64, bytes: &[u8]) -> Result<(), Errno> {
+        let inode = self.shared.iomap_inode(nodeid)?;
+        if inode.attr_flags & attr::ATOMIC == 0 {
+            return Err(Errno::OPNOTSUPP);
+        }
+        let block = inode.block_bytes;
+        if bytes.len() as u64 != block || !pos.is_multiple_of(block) {
+            return Err(Errno::INVAL);
+        }
+        let _guard = inode.rwsem.write();
+        let more = opflag::ATOMIC;
+        self.shared.write_direct(&inode, pos, bytes, more)
     }
 }
 
@@ -96,7 +115,7 @@ impl Shared {
         Ok(())
     }
 
-    fn write_direct(&self, inode: &Inode, pos: u64, bytes: &[u8]) -> Result<(), Errno> {
+    fn write_direct(&self, inode: &Inode, pos: u64, bytes: &[u8], more: u32) -> Result<(), Errno> {
         let end = pos.checked_add(bytes.len() as u64).ok_or(Errno::FBIG)?;
         let size = inode.size();
         if pos > size {
@@ -112,7 +131,7 @@ impl Shared {
         let mut at = pos;
         let mut outcome = Ok(());
         while at < end && outcome.is_ok() {
-            let opflags = opflag::WRITE | opflag::DIRECT;
+            let opflags = opflag::WRITE | opflag::DIRECT | more;
             let located = match self.locate(inode, opflags, at, end - at, WRITE_LOCKS) {
                 Ok(located) => located,
                 Err(errno) => {

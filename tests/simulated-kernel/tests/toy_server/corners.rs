@@ -133,3 +133,32 @@ fn inline_data_is_read_and_written_by_the_server() {
         mounted.assert_clean();
     }
 }
+
+#[test]
+fn an_untorn_write_needs_its_flag() {
+    for (variant, flags, errno, rules) in [
+        (Variant::S, 0, None, vec![Rule::AtomicReply]),
+        (Variant::L, 0, Some(Errno::IO), vec![Rule::AtomicReply]),
+        (Variant::S, map::ATOMIC_BIO, None, vec![]),
+        (Variant::L, map::ATOMIC_BIO, None, vec![]),
+    ] {
+        let mut options = Options::new(variant);
+        options.tamper = Arc::new(move |opcode, _, reply| match opcode {
+            op::LOOKUP => {
+                let (mut entry, _) = EntryOut::read_from_prefix(&reply[16..]).unwrap();
+                entry.attr.flags |= attr::ATOMIC;
+                reply.truncate(16);
+                reply.extend_from_slice(entry.as_bytes());
+            }
+            op::IOMAP_BEGIN => reply[16 + 26..16 + 28].copy_from_slice(&flags.to_ne_bytes()),
+            _ => {}
+        });
+        let mounted = Mounted::new(options);
+        let block = [1; BLOCK as usize];
+        let outcome = mounted.kernel.write_atomic(NODE, 0, &block);
+        assert_eq!(outcome.err(), errno);
+        assert_eq!(mounted.rules(), rules);
+        let half = mounted.kernel.write_atomic(NODE, 0, &block[..512]);
+        assert_eq!(half, Err(Errno::INVAL));
+    }
+}
