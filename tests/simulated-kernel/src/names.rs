@@ -1,0 +1,245 @@
+//! Names, handles and attributes; how an inode comes into core and leaves it (section 3).
+
+use rustix::io::Errno;
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::instantiate::REGULAR;
+use crate::kernel::Kernel;
+use crate::numbers::{fopen, op};
+use crate::request::{Expect, Lock};
+use crate::wire::{
+    Attr, AttrOut, CreateIn, CreateOut, EntryOut, FlushIn, ForgetIn, GetattrIn, OpenIn, OpenOut,
+    ReleaseIn,
+};
+
+const DIRECTORY_LOCKS: &[Lock] = &[Lock::Directory];
+/// `O_TRUNC`.
+const O_TRUNC: u32 = 0o1000;
+
+/// A name's node.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// Its number.
+    pub nodeid: u64,
+    /// Attributes as they were answered.
+    pub attr: Attr,
+}
+
+/// An open file.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenFile {
+    /// Its node.
+    pub nodeid: u64,
+    /// The server's handle.
+    pub fh: u64,
+}
+
+impl Kernel {
+    /// LOOKUP of a name. The node is in core until it is [forgotten](Self::forget).
+    ///
+    /// # Errors
+    /// ENOENT (also for an entry with node 0), the server's.
+    pub fn lookup(&self, parent: u64, name: &str) -> Result<Entry, Errno> {
+        let name = zero_ended(name);
+        let expect = Expect::Exactly(size_of::<EntryOut>());
+        let body = self
+            .shared
+            .call(op::LOOKUP, parent, &[&name], expect, DIRECTORY_LOCKS)?;
+        let reply = EntryOut::read_from_bytes(&body).map_err(|_| Errno::IO)?;
+        self.shared.instantiate(&reply)
+    }
+
+    /// CREATE of a regular file, open afterwards.
+    ///
+    /// # Errors
+    /// The server's.
+    pub fn create(
+        &self,
+        parent: u64,
+        name: &str,
+        mode: u32,
+        flags: u32,
+    ) -> Result<(Entry, OpenFile), Errno> {
+        let request = CreateIn {
+            flags,
+            mode: REGULAR | mode,
+            ..CreateIn::default()
+        };
+        let name = zero_ended(name);
+        let expect = Expect::Exactly(size_of::<CreateOut>());
+        let body = [request.as_bytes(), &name];
+        let body = self
+            .shared
+            .call(op::CREATE, parent, &body, expect, DIRECTORY_LOCKS)?;
+        let reply = CreateOut::read_from_bytes(&body).map_err(|_| Errno::IO)?;
+        let entry = self.shared.instantiate(&reply.entry)?;
+        let inode = self.shared.inode(entry.nodeid)?;
+        self.shared.check_open(&inode, &reply.open)?;
+        let file = OpenFile {
+            nodeid: entry.nodeid,
+            fh: reply.open.fh,
+        };
+        Ok((entry, file))
+    }
+
+    /// OPEN, with open(2)'s flags.
+    ///
+    /// # Errors
+    /// EINVAL for reply flags an iomap inode cannot have; the server's.
+    pub fn open(&self, nodeid: u64, flags: u32) -> Result<OpenFile, Errno> {
+        let shared = &self.shared;
+        let inode = shared.inode(nodeid)?;
+        let truncates = flags & O_TRUNC != 0;
+        let _guard = truncates.then(|| inode.rwsem.write());
+        let locks: &[Lock] = match truncates {
+            true => &[Lock::RwsemExclusive],
+            false => &[],
+        };
+        let request = OpenIn {
+            flags,
+            open_flags: 0,
+        };
+        let expect = Expect::Exactly(size_of::<OpenOut>());
+        let body = shared.call(op::OPEN, nodeid, &[request.as_bytes()], expect, locks)?;
+        let reply = OpenOut::read_from_bytes(&body).map_err(|_| Errno::IO)?;
+        shared.check_open(&inode, &reply)?;
+        if truncates {
+            let _waits = inode.writeback.lock();
+            inode.pages.lock().drop_range(0, u64::MAX);
+            let mut state = inode.state.lock();
+            (state.size, state.disk_size, state.told_size) = (0, 0, 0);
+            drop(state);
+            inode.drop_mappings(0, u64::MAX);
+        } else if reply.open_flags & fopen::KEEP_CACHE == 0 && inode.is_iomap() {
+            shared.write_back(&inode, 0, u64::MAX)?;
+            inode.pages.lock().drop_clean();
+        }
+        let fh = reply.fh;
+        Ok(OpenFile { nodeid, fh })
+    }
+
+    /// close(2) of the last descriptor: data and times are written, FLUSH, RELEASE.
+    ///
+    /// # Errors
+    /// Those of writing and of FLUSH.
+    pub fn close(&self, file: OpenFile) -> Result<(), Errno> {
+        let shared = &self.shared;
+        let inode = shared.inode(file.nodeid)?;
+        let mut outcome = Ok(());
+        if inode.is_iomap() {
+            outcome = shared.write_back(&inode, 0, u64::MAX);
+            outcome = outcome.and(shared.flush_times(&inode));
+        }
+        let flush = FlushIn {
+            fh: file.fh,
+            ..FlushIn::default()
+        };
+        let flushed = shared.call(
+            op::FLUSH,
+            file.nodeid,
+            &[flush.as_bytes()],
+            Expect::Exactly(0),
+            &[],
+        );
+        if flushed != Err(Errno::NOSYS) {
+            outcome = outcome.and(flushed.map(drop));
+        }
+        self.release(file).and(outcome)
+    }
+
+    /// RELEASE without writing anything: pages are written back later.
+    ///
+    /// # Errors
+    /// The connection's; the server's answer is ignored.
+    pub fn release(&self, file: OpenFile) -> Result<(), Errno> {
+        let request = ReleaseIn {
+            fh: file.fh,
+            ..ReleaseIn::default()
+        };
+        let body = [request.as_bytes()];
+        let expect = Expect::Exactly(0);
+        match self
+            .shared
+            .call(op::RELEASE, file.nodeid, &body, expect, &[])
+        {
+            Err(Errno::NOTCONN) => Err(Errno::NOTCONN),
+            _ => Ok(()),
+        }
+    }
+
+    /// UNLINK.
+    ///
+    /// # Errors
+    /// The server's.
+    pub fn unlink(&self, parent: u64, name: &str) -> Result<(), Errno> {
+        let name = zero_ended(name);
+        let expect = Expect::Exactly(0);
+        self.shared
+            .call(op::UNLINK, parent, &[&name], expect, DIRECTORY_LOCKS)
+            .map(drop)
+    }
+
+    /// GETATTR. Size and times in the answer do not change what applications see.
+    ///
+    /// # Errors
+    /// The server's.
+    pub fn getattr(&self, nodeid: u64) -> Result<Attr, Errno> {
+        let request = GetattrIn::default();
+        let expect = Expect::Exactly(size_of::<AttrOut>());
+        let body = [request.as_bytes()];
+        let body = self.shared.call(op::GETATTR, nodeid, &body, expect, &[])?;
+        let reply = AttrOut::read_from_bytes(&body).map_err(|_| Errno::IO)?;
+        if let Ok(inode) = self.shared.inode(nodeid) {
+            inode.told(reply.attr.size);
+            if self.shared.settings.personality.getattr_loses_append {
+                let mut state = inode.state.lock();
+                state.disk_size = state.disk_size.max(state.size);
+            }
+            self.shared.check_attr(&inode, &reply.attr);
+        }
+        Ok(reply.attr)
+    }
+
+    /// The size applications see.
+    ///
+    /// # Errors
+    /// ESTALE if the node is not in core.
+    pub fn size(&self, nodeid: u64) -> Result<u64, Errno> {
+        Ok(self.shared.inode(nodeid)?.size())
+    }
+
+    /// The inode leaves core: dirty pages are written, its mappings are gone, FORGET.
+    ///
+    /// # Errors
+    /// Those of writing back; ESTALE if it was not in core.
+    pub fn forget(&self, nodeid: u64) -> Result<(), Errno> {
+        let shared = &self.shared;
+        let inode = shared.inode(nodeid)?;
+        let mut outcome = Ok(());
+        if inode.is_iomap() {
+            outcome = shared.write_back(&inode, 0, u64::MAX);
+            outcome = outcome.and(shared.flush_times(&inode));
+        }
+        shared.inodes.lock().remove(&nodeid);
+        let request = ForgetIn {
+            nlookup: inode.state.lock().lookups,
+        };
+        let body = [request.as_bytes()];
+        shared.call(op::FORGET, nodeid, &body, Expect::Nothing, &[])?;
+        outcome
+    }
+
+    /// The mapping cache of a node as it is; `None` before the first upsert.
+    ///
+    /// # Errors
+    /// ESTALE if the node is not in core.
+    pub fn mapping_cache(&self, nodeid: u64) -> Result<Option<crate::MappingCache>, Errno> {
+        Ok(self.shared.inode(nodeid)?.cache.lock().clone())
+    }
+}
+
+fn zero_ended(name: &str) -> Vec<u8> {
+    let mut bytes = name.as_bytes().to_vec();
+    bytes.push(0);
+    bytes
+}
