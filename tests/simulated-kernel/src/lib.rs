@@ -1,8 +1,8 @@
 //! The kernel's half of FUSE with iomap, in process.
 //!
 //! A server of FUSE is run against this crate on machines whose kernel has no iomap. The
-//! crate is written from the protocol's description alone (`fuse-iomap.md`; the numbers of
-//! sections in these docs are that document's) and knows nothing of the server: it is an
+//! crate is written from the protocol's description alone (the numbers of
+//! sections in these docs are that description's) and knows nothing of the server: it is an
 //! independent witness, so it has wire structures and constants of its own.
 //!
 //! ```text
