@@ -18,7 +18,7 @@ use crate::rule::Rule;
 use crate::wire::{DevInval, Inval, InvalInode, MapIo, OutHeader, Upsert};
 
 /// How long a notification waits for folios before that counts as a deadlock.
-const FOLIO_WAIT_MAX: Duration = Duration::from_millis(300);
+const FOLIO_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// A refusal: the errno, and the rule unless a conformant server may meet it too.
 type Refusal = (Errno, Option<Rule>);
