@@ -685,7 +685,7 @@ fn a_finished_volume_is_clean_whoever_is_at_work() {
     };
     let memory = Arc::new(Memory::new(image));
     let volume = open(&memory);
-    let stopped = |error: &fs_core::Error| matches!(error.kind(), ErrorKind::Stopped(_));
+    let closed = |error: &fs_core::Error| *error.kind() == ErrorKind::Closed;
     std::thread::scope(|scope| {
         for thread in 0..3 {
             let volume = &volume;
@@ -697,7 +697,7 @@ fn a_finished_volume_is_clean_whoever_is_at_work() {
                     let synced = made.and_then(|file| volume.fdatasync(file.number()));
                     match synced.and_then(|()| volume.unlink(ROOT, name.as_bytes())) {
                         Ok(()) => {}
-                        Err(error) if stopped(&error) => return,
+                        Err(error) if closed(&error) => return,
                         Err(error) => panic!("{error}"),
                     }
                 }
@@ -709,7 +709,7 @@ fn a_finished_volume_is_clean_whoever_is_at_work() {
     let image = memory.snapshot();
     let checked = e2fsck("-fn", &image);
     assert!(checked.is_clean, "{}", checked.said);
-    assert!(volume.sync().is_err_and(|error| stopped(&error)));
+    assert!(volume.sync().is_err_and(|error| closed(&error)));
     assert!(volume.inode(ROOT).is_ok());
     volume.finish().unwrap();
     drop(volume);
