@@ -176,6 +176,8 @@ fn damage_is_told_once_and_by_status() -> Result<()> {
     let log = std::fs::read_to_string(&log)?;
     let said = log.matches("read-only from now on").count();
     ensure!(said == 1, "said {said} times: {log}");
+    let told = log.matches("damaged").count();
+    ensure!(told == 1, "told {told} times: {log}");
     Ok(())
 }
 

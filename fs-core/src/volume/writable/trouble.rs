@@ -91,7 +91,9 @@ impl Shared {
     }
 
     fn note_damage(&self, error: &Error) {
-        tracing::error!("{error}");
+        // Whoever called gets the error, and may say it as often as they like: a damaged image
+        // can make every look fail.
+        tracing::debug!("{error}");
         if self.is_read_only() {
             return;
         }
