@@ -52,8 +52,9 @@ impl ImageArgs {
         if self.sb.is_some() || self.norecovery {
             bail!("{}: --sb and --norecovery are for reading only", name());
         }
-        if let Some(usage @ (Usage::Mounted { .. } | Usage::Attached(_))) = images::usage(image) {
-            bail!("{} is {usage}: unmount or detach it first", name());
+        // What is mounted is refused when it is opened.
+        if let Some(usage @ Usage::Attached(_)) = images::usage(image) {
+            bail!("{} is {usage}: detach it first", name());
         }
         let place = Place {
             image,

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use system_tests::rng::Rng;
 
-pub(crate) const HEADER_BYTES: usize = 40;
+const HEADER_BYTES: usize = 40;
 
 const FORGET: u32 = 2;
 pub(crate) const GETATTR: u32 = 3;
