@@ -80,6 +80,17 @@ pub(crate) enum OnErrors {
     Panic,
 }
 
+/// Whether the kernel is to move the content of files (FUSE iomap).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum IomapWish {
+    /// If it can.
+    #[default]
+    Auto,
+    /// Or the mount fails.
+    Always,
+    Never,
+}
+
 /// How changes are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Writing {
@@ -135,6 +146,7 @@ pub(crate) struct MountOptions {
     /// The source that the mount table shows.
     pub(crate) fs_name: Option<String>,
     pub(crate) intent: Intent,
+    pub(crate) iomap: IomapWish,
     pub(crate) writing: Writing,
     pub(crate) flags: VfsFlags,
 }
@@ -158,6 +170,12 @@ impl MountOptions {
         if options.intent == Intent::Write && options.is_for_reading() {
             return Err(
                 "mount options 'norecovery' and 'sb=' are for reading: leave out 'rw'".into(),
+            );
+        }
+        if options.iomap == IomapWish::Always && options.writing.writethrough {
+            return Err(
+                "mount options 'iomap=always' and 'writethrough' exclude each other, use one"
+                    .into(),
             );
         }
         if options.offset_bytes.is_some() && options.partition.is_some() {
@@ -197,7 +215,7 @@ impl MountOptions {
             "sync" | "dirsync" => self.writing.sync = true,
             "async" => self.writing.sync = false,
             "offset" | "partition" | "sb" | "uid" | "gid" | "umask" | "threads" | "cache"
-            | "fsname" | "errors" | "commit" | "loop" => return Err(Refusal::NoValue),
+            | "fsname" | "errors" | "commit" | "loop" | "iomap" => return Err(Refusal::NoValue),
             _ => return self.flags.apply(word),
         }
         Ok(())
@@ -227,6 +245,17 @@ impl MountOptions {
                     "auto" => false,
                     "never" => true,
                     _ => return Err(Refusal::Value("the value must be auto or never".into())),
+                };
+            }
+            "iomap" => {
+                self.iomap = match value {
+                    "auto" => IomapWish::Auto,
+                    "always" => IomapWish::Always,
+                    "never" => IomapWish::Never,
+                    _ => {
+                        let words = "the value must be 'auto', 'always' or 'never'";
+                        return Err(Refusal::Value(words.into()));
+                    }
                 };
             }
             "errors" => self.writing.errors = Some(parse_on_errors(value)?),

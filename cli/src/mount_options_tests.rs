@@ -52,6 +52,7 @@ fn values_reach_their_fields() {
         threads: NonZeroUsize::new(4),
         cache_bytes: Some(64 << 20),
         fs_name: Some("disk".into()),
+        iomap: IomapWish::Auto,
         intent: Intent::Read,
         writing: Writing::default(),
         flags: VfsFlags::default(),
@@ -100,6 +101,16 @@ fn people_insist_on_writing_and_mount_does_not() {
     assert_eq!(options.flags.suid, Some(true));
     assert!(refused("rw,norecovery").contains("for reading"));
     assert!(refused("sb=8193,rw").contains("for reading"));
+}
+
+#[test]
+fn who_moves_content() {
+    assert_eq!(person("").expect("").iomap, IomapWish::Auto);
+    let options = person("iomap=never,iomap=always").expect("always");
+    assert_eq!(options.iomap, IomapWish::Always);
+    assert!(refused("iomap=perhaps").contains("'always'"));
+    assert!(refused("iomap").contains("needs a value"));
+    assert!(refused("iomap=always,writethrough").contains("exclude"));
 }
 
 #[test]

@@ -12,15 +12,16 @@ use crate::format::inode_edit::InodeEdit;
 use crate::format::superblock::RawSuperblock;
 use crate::generations::Generations;
 use crate::live_superblock::LiveSuperblock;
+use crate::mapping::MappingObserver;
 use crate::orphans::Orphans;
 use crate::space::{BlockRequest, BlockRun, InodeRequest, Space};
 use crate::store::Store;
 use crate::transaction::{Handle, Joined, Preparation, TransactionId, Transactions};
-use crate::types::{FsBlock, InodeNumber, Timestamp};
+use crate::types::{FileBlock, FileType, FsBlock, InodeNumber, Timestamp};
 use crate::xattr::Sharing;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use images::Metered;
 
@@ -41,9 +42,19 @@ pub(crate) struct Writer {
     pub(crate) accounted_bytes: AtomicU64,
     /// Each change is a transaction of its own.
     pub(crate) commits_each_change: bool,
+    /// Who wants to know of changes of maps.
+    pub(crate) mapping_observer: OnceLock<Arc<dyn MappingObserver>>,
 }
 
 impl Writer {
+    fn announce_mapping(&self, file: InodeNumber, blocks: Range<FileBlock>) {
+        if let Some(observer) = self.mapping_observer.get()
+            && !blocks.is_empty()
+        {
+            observer.changing(file, blocks);
+        }
+    }
+
     /// Begins a change of up to `credits` blocks. Inode locks are taken before; nothing is
     /// waited for while the change is open.
     ///
@@ -66,6 +77,7 @@ impl Writer {
                         handle,
                         now: self.clock.now(),
                         may_use_reserve: false,
+                        announces_mappings: true,
                     });
                 }
                 Joined::Full(id) => self.commit(id)?,
@@ -166,9 +178,18 @@ pub(crate) struct Change<'v> {
     pub(crate) now: Timestamp,
     /// The blocks kept for the reserved user may be used.
     pub(crate) may_use_reserve: bool,
+    /// The observer of maps is told. Not where the caller tells others of the new map itself.
+    pub(crate) announces_mappings: bool,
 }
 
 impl<'v> Change<'v> {
+    /// Tells who wants to know that a part of a file's map is about to change.
+    pub(crate) fn announce_mapping(&self, file: &Inode, blocks: Range<FileBlock>) {
+        if self.announces_mappings && file.file_type() == FileType::Regular {
+            self.writer.announce_mapping(file.number(), blocks);
+        }
+    }
+
     /// What is read and how.
     pub(crate) fn store(&self) -> &'v Store {
         &self.writer.store

@@ -13,7 +13,7 @@ use crate::format::xattr_encode::inode_room;
 use crate::inline;
 use crate::mapping;
 use crate::store::Store;
-use crate::types::InodeNumber;
+use crate::types::{FileBlock, InodeNumber};
 use crate::xattr::list;
 
 /// Bytes of `i_block`.
@@ -93,6 +93,7 @@ pub(crate) fn clear_inline(change: &mut Change<'_>, number: InodeNumber) -> Resu
         let structure = format_args!("flags of inode {number}");
         return Err(Error::corrupt(structure, None, "INLINE_DATA", found));
     }
+    change.announce_mapping(&inode, FileBlock(0)..FileBlock(mapping::FILE_BLOCKS_MAX));
     let content = inline::content(&inode)?;
     let mut xattrs = list::of_inode(&inode)?;
     xattrs.retain(|xattr| !list::is_inline_data(xattr));

@@ -48,7 +48,7 @@ pub use activity::{Activity, CacheActivity, JournalActivity};
 pub use clock::Clock;
 pub use directory::DirEntry;
 pub use error::{Corruption, Error, ErrorKind, Result};
-pub use file::{Allocation, SeekTarget, Segment, WriteContext};
+pub use file::{Allocation, SeekTarget, Segment, WriteCompletion, WriteContext, WritePreparation};
 pub use format::features::{CompatFeatures, Features, IncompatFeatures, RoCompatFeatures};
 pub use format::group_descriptor::{
     BG_BLOCK_UNINIT, BG_INODE_UNINIT, BG_INODE_ZEROED, GroupDescriptor,
@@ -57,10 +57,12 @@ pub use format::inode::Inode;
 pub use format::inode_flags::{InodeFlags, USER_VISIBLE_FLAGS};
 pub use format::superblock::{ErrorRecord, Superblock};
 pub use journal::JournalSuperblock;
+pub use mapping::MappingObserver;
 pub use run::{ExtentState, MappedExtent};
 pub use types::{FileBlock, FileType, FsBlock, GroupNumber, InodeNumber, Timestamp};
 pub use volume::{
-    AttributeChanges, ErrorsPolicy, NewInode, NewKind, OpenOptions, Recovery, RecoveryReport,
-    RenameMode, StatFs, TimeChange, USER_MODIFIABLE_FLAGS, Volume, WritableVolume, WriteOptions,
+    AttributeChanges, ErrorsPolicy, MappingView, NewInode, NewKind, OpenOptions, Recovery,
+    RecoveryReport, RenameMode, StatFs, TimeChange, USER_MODIFIABLE_FLAGS, Volume, WritableVolume,
+    WriteOptions,
 };
 pub use xattr::XattrSet;

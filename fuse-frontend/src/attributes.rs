@@ -4,6 +4,7 @@ use fs_core::{Error, FileType, Inode, InodeFlags, Timestamp};
 use rustix::io::Errno;
 
 use crate::failure::Failure;
+use crate::iomap::Iomap;
 use crate::replies::Reply;
 use crate::server::Server;
 use crate::wire::{
@@ -24,6 +25,10 @@ pub(crate) fn statx(server: &Server, nodeid: u64) -> Result<Reply<'static>, Fail
     let attr = attr(server, &inode)?;
     let btime = inode.created();
     let (rdev_major, rdev_minor) = inode.device_number().unwrap_or_default();
+    let atomic_bytes = match inode.file_type() {
+        FileType::Regular => server.iomap().map_or(0, Iomap::atomic_write_bytes),
+        _ => 0,
+    };
     let stat = Statx {
         mask: statx_mask::BASIC_STATS | btime.map_or(0, |_| statx_mask::BTIME),
         blksize: attr.blksize,
@@ -40,6 +45,9 @@ pub(crate) fn statx(server: &Server, nodeid: u64) -> Result<Reply<'static>, Fail
         mtime: sx_time(inode.modified()),
         rdev_major,
         rdev_minor,
+        atomic_write_unit_min: atomic_bytes,
+        atomic_write_unit_max: atomic_bytes,
+        atomic_write_segments_max: u32::from(atomic_bytes > 0),
         ..Statx::default()
     };
     Ok(Reply::Statx(StatxOut {
@@ -125,7 +133,7 @@ pub(crate) fn attr(server: &Server, inode: &Inode) -> Result<Attr, Failure> {
         gid: show.gid(inode),
         rdev: inode.device_number().map_or(0, encode_device),
         blksize: server.volume.superblock().block_bytes,
-        flags: 0,
+        flags: server.iomap().map_or(0, |iomap| iomap.attr_flags(inode)),
     })
 }
 

@@ -60,8 +60,14 @@ pub(crate) fn mount_on_loop(
         data.push_str(",default_permissions");
     }
     let data = CString::new(data).map_err(|error| refused(error.into()))?;
-    mount(source.path(), mountpoint, FS_TYPE, flags(options), &*data)
-        .map_err(|errno: Errno| refused(errno.into()))?;
+    mount(
+        source.path(),
+        mountpoint,
+        FS_TYPE,
+        flags(options, true),
+        &*data,
+    )
+    .map_err(|errno: Errno| refused(errno.into()))?;
     let fuse = OwnedFd::from(fuse);
     fuser::Session::from_fd(negotiator, fuse, config.acl, config).map_err(|error| {
         let _ = rustix::mount::unmount(mountpoint, rustix::mount::UnmountFlags::DETACH);
@@ -69,12 +75,14 @@ pub(crate) fn mount_on_loop(
     })
 }
 
-fn flags(options: &MountOptions) -> MountFlags {
+/// What mount(2) is told of a mount.
+pub(crate) fn flags(options: &MountOptions, is_writable: bool) -> MountFlags {
     let mut flags = MountFlags::empty();
+    flags.set(MountFlags::RDONLY, !is_writable);
     flags.set(MountFlags::NOSUID, !options.suid);
     flags.set(MountFlags::NODEV, !options.dev);
     flags.set(MountFlags::NOEXEC, !options.exec);
     flags.set(MountFlags::NOATIME, options.noatime);
-    flags.set(MountFlags::SYNCHRONOUS, options.sync);
+    flags.set(MountFlags::SYNCHRONOUS, options.sync && is_writable);
     flags
 }

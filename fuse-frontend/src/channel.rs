@@ -21,6 +21,11 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = REQUEST_BYTES_MAX + 4096;
 pub(crate) struct Channel(OwnedFd);
 
 impl Channel {
+    /// A descriptor that is a channel already.
+    pub(crate) fn of(descriptor: OwnedFd) -> Self {
+        Self(descriptor)
+    }
+
     /// Another descriptor of the connection behind `session`. The kernel keeps
     /// a list of unanswered requests for each; where it cannot make one
     /// (before Linux 4.2, or `/dev/fuse` is not ours to open), threads share.

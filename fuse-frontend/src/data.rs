@@ -5,6 +5,7 @@ use rustix::io::Errno;
 
 use crate::failure::Failure;
 use crate::gather::Gather;
+use crate::iomap::Iomap;
 use crate::negotiate::REQUEST_BYTES_MAX;
 use crate::replies::{Pieces, Reply, Sent};
 use crate::scratch::Scratch;
@@ -29,6 +30,13 @@ pub(crate) fn read(
     if file.file_type() == FileType::Directory {
         return Err(Errno::ISDIR.into());
     }
+    if let Ok(iomap) = server.iomap()
+        && file.has_inline_data()
+    {
+        return Ok(send(Reply::Bytes(
+            inline_content(server, iomap, &file, arguments)?.into(),
+        )));
+    }
     announce(server, &file, arguments, &mut scratch.segments);
     let memory = std::mem::take(&mut scratch.pieces);
     let buffer = scratch.data.bytes_mut();
@@ -49,6 +57,23 @@ pub(crate) fn read(
             volume.with_read_plan(file.number(), offset, len, gather_and_send)?
         }
     }
+}
+
+/// What a file that lies in its inode has at a place, with zeros behind it as a block has: the
+/// kernel fills a page with it, and takes an empty answer for a failure.
+fn inline_content(
+    server: &Server,
+    iomap: &Iomap,
+    file: &Inode,
+    arguments: &ReadIn,
+) -> Result<Vec<u8>, Failure> {
+    let room = u64::from(iomap.block_bytes()).saturating_sub(arguments.offset);
+    let len = usize::try_from(room.min(arguments.size.into())).map_err(|_| Errno::INVAL)?;
+    let mut content = vec![0; len];
+    server
+        .volume
+        .read_now(file, &mut content, arguments.offset)?;
+    Ok(content)
 }
 
 /// Tells the device what a sequential reader will want next. A hint: errors

@@ -9,7 +9,7 @@ use crate::replies::{Reply, Sent};
 use crate::requests::{self, Forgotten, Message, Request};
 use crate::scratch::Scratch;
 use crate::server::{Server, number_of};
-use crate::{attributes, changes, data, ioctls, namespace, xattrs};
+use crate::{attributes, changes, data, ioctls, iomap, namespace, xattrs};
 
 /// Answers a request; the reply goes to `send`.
 pub(crate) fn serve(
@@ -38,12 +38,17 @@ pub(crate) fn serve(
         Request::Access { mask } => attributes::access(server, node, mask),
         Request::StatFs => Ok(attributes::statfs(server)),
         Request::ReadLink => namespace::readlink(server, node),
-        Request::Open { flags } => namespace::open(server, node, flags),
+        Request::Open { flags } => namespace::open(server, node, flags, &mut scratch.opened),
         Request::OpenDir => namespace::opendir(server),
-        Request::Release => Ok(Reply::Done),
+        Request::Release { handle } => {
+            namespace::release(server, node, handle);
+            Ok(Reply::Done)
+        }
+        Request::ReleaseDir => Ok(Reply::Done),
         // The last request of all. Where umount(2) waits for this answer the image is clean
         // when it returns.
         Request::Destroy => {
+            server.counters.wait_for_others();
             if let Some(volume) = server.volume.writer() {
                 volume.finish()?;
             }
@@ -77,6 +82,21 @@ pub(crate) fn serve(
             forget(server, &forgotten);
             Ok(Reply::Silence)
         }
+        Request::IomapBegin(ask) => iomap::begin(server, server.iomap()?, header, ask),
+        Request::IomapEnd(ended) => {
+            server.iomap()?;
+            iomap::end(server, header, ended)
+        }
+        Request::IomapIoend(done) => iomap::ioend(server, server.iomap()?, header, done),
+        Request::Freeze => server.iomap()?.freezer().freeze(server),
+        Request::Unfreeze => {
+            server.iomap()?.freezer().unfreeze(server);
+            Ok(Reply::Done)
+        }
+        Request::Shutdown => {
+            server.iomap()?;
+            Ok(iomap::shut_down(server))
+        }
         // Nothing here takes long enough to be worth interrupting (the kernel expects no
         // answer to that).
         Request::Interrupt => Ok(Reply::Silence),
@@ -91,7 +111,7 @@ pub(crate) fn serve(
 fn forget(server: &Server, forgotten: &Forgotten<'_>) {
     for one in forgotten.each() {
         if let Ok(inode) = number_of(one.nodeid) {
-            server.forget(inode, one.nlookup);
+            server.forget_or_defer(inode, one.nlookup);
         }
     }
 }

@@ -8,6 +8,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::*;
 use crate::negotiate::Agreed;
 use crate::options::{Access, MountOptions};
+use crate::server::Kind;
 use crate::wire::{
     AccessIn, BmapIn, Dirent, EntryOut, GetattrIn, GetxattrIn, InHeader, IoctlIn, LseekIn, OpenIn,
     ReadIn, StatxIn, opcode, statx_mask,
@@ -56,7 +57,7 @@ fn server(
     let mut options = MountOptions::new("/mnt", "image");
     change(&mut options);
     Some((
-        Server::new(volume.into(), &options, agreed, 1, false),
+        Server::new(volume.into(), &options, agreed, 1, Kind::plain()),
         scratch,
     ))
 }

@@ -10,6 +10,7 @@ use super::tests::{SENT, ask, next, request};
 use super::*;
 use crate::negotiate::Agreed;
 use crate::options::MountOptions;
+use crate::server::Kind;
 use crate::wire::{
     AttrOut, CopyIn, CreateIn, CreateOut, FallocateIn, ForgetIn, GetattrIn, InHeader, LinkIn,
     MkdirIn, MknodIn, ReadIn, Rename2In, SetattrIn, SetxattrExt, SetxattrIn, WriteIn, fattr,
@@ -43,7 +44,7 @@ fn server() -> Option<(Server, tempfile::TempDir)> {
     let volume = WritableVolume::open(device, &WriteOptions::default()).unwrap();
     let options = MountOptions::new("/mnt", "image");
     Some((
-        Server::new(volume.into(), &options, AGREED, 1, false),
+        Server::new(volume.into(), &options, AGREED, 1, Kind::plain()),
         scratch,
     ))
 }

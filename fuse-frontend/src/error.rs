@@ -37,6 +37,9 @@ pub enum Error {
         /// The system's answer.
         source: io::Error,
     },
+    /// The kernel does not move the content of files, though it was to.
+    #[error("file data cannot be left to the kernel: {0}")]
+    Iomap(String),
     /// A thread could not be started.
     #[error("cannot start a server thread: {0}")]
     Thread(io::Error),

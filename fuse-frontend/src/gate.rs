@@ -58,6 +58,12 @@ fn comes_from_kernel(opcode: u32) -> bool {
             | opcode::FSYNC
             | opcode::FSYNCDIR
             | opcode::SYNCFS
+            | opcode::FREEZE_FS
+            | opcode::UNFREEZE_FS
+            | opcode::SHUTDOWN_FS
+            | opcode::IOMAP_BEGIN
+            | opcode::IOMAP_END
+            | opcode::IOMAP_IOEND
     )
 }
 

@@ -1,7 +1,7 @@
 //! The kernel's FUSE protocol over `fs-core`: a volume, mounted for reading or writing.
 //!
 //! ```text
-//! session ── options, negotiate ── fuser: mount, INIT, unmount
+//! session ── mounting, options, negotiate ── fuser: mount, INIT, unmount
 //!    |
 //! worker  ── channel ── /dev/fuse, one descriptor a thread
 //!    |  errands            what waits for other requests: a thread of its own
@@ -9,6 +9,7 @@
 //!    |
 //! namespace, attributes, listing, data, xattrs, ioctls ── served ── fs-core
 //! changes                                                    |
+//! iomap                 where the kernel moves content itself: what it is told
 //! ```
 //!
 //! Only the kernel's own requests change a volume, so the kernel may keep everything
@@ -37,8 +38,10 @@ mod failure;
 mod gate;
 mod gather;
 mod ioctls;
+mod iomap;
 mod kernel_read_ahead;
 mod listing;
+mod mounting;
 mod namespace;
 mod negotiate;
 mod node;
@@ -60,7 +63,10 @@ mod xattrs;
 
 pub use control::{server_pid, status};
 pub use error::{Error, Result};
-pub use options::{Access, MountOptions, THREADS_MIN, THREADS_MIN_UNMAPPED, THREADS_MIN_WRITING};
+pub use iomap::{Connection, ConnectionCalls, IomapStatus, iomap_support};
+pub use options::{
+    Access, IomapMode, MountOptions, THREADS_MIN, THREADS_MIN_UNMAPPED, THREADS_MIN_WRITING,
+};
 pub use served::Served;
 pub use session::Session;
 pub use status::{JournalStatus, Status};

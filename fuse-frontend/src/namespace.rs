@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use crate::attributes;
 use crate::failure::Failure;
+use crate::iomap;
 use crate::replies::Reply;
 use crate::served::{Found, Served};
-use crate::server::Server;
+use crate::server::{Server, number_of};
 use crate::wire::{EntryOut, OpenOut, fopen};
 
 /// Longest target the kernel has room for (a page less its NUL).
@@ -100,7 +101,12 @@ pub(crate) fn readlink(server: &Server, nodeid: u64) -> Result<Reply<'static>, F
 
 /// "Not implemented" means to a kernel that knows the rule: open files without
 /// asking, and cache them as if every open had been answered with the flags below.
-pub(crate) fn open(server: &Server, nodeid: u64, flags: u32) -> Result<Reply<'static>, Failure> {
+pub(crate) fn open(
+    server: &Server,
+    nodeid: u64,
+    flags: u32,
+    held: &mut Option<(InodeNumber, u64)>,
+) -> Result<Reply<'static>, Failure> {
     if server.agreed.no_open {
         return Err(Errno::NOSYS.into());
     }
@@ -114,7 +120,27 @@ pub(crate) fn open(server: &Server, nodeid: u64, flags: u32) -> Result<Reply<'st
             return Err(Errno::PERM.into());
         }
     }
-    Ok(opened(OPEN_FLAGS))
+    let Ok(iomap) = server.iomap() else {
+        return Ok(opened(OPEN_FLAGS, 0));
+    };
+    let file = server.inode(nodeid)?;
+    let handle = iomap::opened(server, iomap, &file, flags);
+    *held = Some((file.number(), handle));
+    Ok(opened(OPEN_FLAGS, handle))
+}
+
+/// The kernel has closed what was opened with this handle.
+pub(crate) fn release(server: &Server, nodeid: u64, handle: u64) {
+    if let Ok(file) = number_of(nodeid) {
+        close(server, file, handle);
+    }
+}
+
+/// A handle is gone, or has never been taken.
+pub(crate) fn close(server: &Server, file: InodeNumber, handle: u64) {
+    if let Ok(iomap) = server.iomap() {
+        iomap::released(server, iomap, file, handle);
+    }
 }
 
 /// How files are opened: as the kernel does it where it does not ask.
@@ -130,11 +156,12 @@ pub(crate) fn opendir(server: &Server) -> Result<Reply<'static>, Failure> {
     if server.agreed.no_opendir {
         return Err(Errno::NOSYS.into());
     }
-    Ok(opened(fopen::KEEP_CACHE | fopen::CACHE_DIR))
+    Ok(opened(fopen::KEEP_CACHE | fopen::CACHE_DIR, 0))
 }
 
-fn opened(open_flags: u32) -> Reply<'static> {
+fn opened(open_flags: u32, fh: u64) -> Reply<'static> {
     Reply::Open(OpenOut {
+        fh,
         open_flags,
         ..OpenOut::default()
     })

@@ -64,6 +64,20 @@ pub struct MountOptions {
     pub ask_opens: bool,
     /// Why a mount that nobody wanted for reading only is, for who asks the server.
     pub why_read_only: Option<String>,
+    /// Whether the kernel is to move the content of files.
+    pub iomap: IomapMode,
+}
+
+/// Whether the kernel is to move the content of files by itself (FUSE iomap).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum IomapMode {
+    /// Where it can.
+    #[default]
+    Auto,
+    /// Or the mount fails.
+    Always,
+    /// It is not, for this reason (half a sentence).
+    Never(String),
 }
 
 /// Fewest threads chosen by default: one may wait for the device while another answers.
@@ -100,6 +114,7 @@ impl MountOptions {
             block_source: None,
             ask_opens: false,
             why_read_only: None,
+            iomap: IomapMode::Auto,
         }
     }
 
@@ -163,6 +178,13 @@ impl MountOptions {
 
 fn either<T>(condition: bool, yes: T, no: T) -> T {
     if condition { yes } else { no }
+}
+
+impl MountOptions {
+    /// The source as mount(2) is to show it.
+    pub(crate) fn plain_source_name(&self) -> String {
+        source_name(&self.fs_name, true)
+    }
 }
 
 /// The source's name as mount(2) takes it, or as fusermount3 does: there it is

@@ -12,8 +12,8 @@ use zerocopy::IntoBytes;
 
 use crate::sys::{self, Piece};
 use crate::wire::{
-    AttrOut, BmapOut, CopyOut, CreateOut, EntryOut, GetxattrOut, IoctlOut, LseekOut, OpenOut,
-    OutHeader, StatfsOut, StatxOut, WriteOut,
+    AttrOut, BeginOut, BmapOut, CopyOut, CreateOut, EntryOut, GetxattrOut, IoctlOut, IoendOut,
+    LseekOut, OpenOut, OutHeader, StatfsOut, StatxOut, WriteOut,
 };
 
 /// What a request is answered with.
@@ -34,6 +34,8 @@ pub(crate) enum Reply<'w> {
     XattrSize(GetxattrOut),
     Lseek(LseekOut),
     Bmap(BmapOut),
+    Begin(BeginOut),
+    Ioend(IoendOut),
     Ioctl(IoctlOut, Vec<u8>),
     /// A link's target, an attribute, directory entries.
     Bytes(Cow<'w, [u8]>),
@@ -142,6 +144,8 @@ impl Reply<'_> {
             Self::XattrSize(body) => (body.as_bytes(), &[]),
             Self::Lseek(body) => (body.as_bytes(), &[]),
             Self::Bmap(body) => (body.as_bytes(), &[]),
+            Self::Begin(body) => (body.as_bytes(), &[]),
+            Self::Ioend(body) => (body.as_bytes(), &[]),
             Self::Ioctl(body, data) => (body.as_bytes(), data),
             Self::Bytes(data) => (&[], data),
         })

@@ -12,8 +12,9 @@ use crate::change_requests::Change;
 use crate::extensions::Extensions;
 use crate::negotiate::Agreed;
 use crate::wire::{
-    AccessIn, BatchForgetIn, BmapIn, FlushIn, ForgetIn, ForgetOne, FsyncIn, GetattrIn, GetxattrIn,
-    InHeader, InterruptIn, IoctlIn, LseekIn, OpenIn, ReadIn, StatxIn, SyncfsIn, fsync_flag, opcode,
+    AccessIn, BatchForgetIn, BeginIn, BmapIn, EndIn, FlushIn, ForgetIn, ForgetOne, FreezeIn,
+    FsyncIn, GetattrIn, GetxattrIn, InHeader, InterruptIn, IoctlIn, IoendIn, LseekIn, OpenIn,
+    ReadIn, ReleaseIn, ShutdownIn, StatxIn, SyncfsIn, fsync_flag, opcode,
 };
 
 /// A request's header and what it asks for.
@@ -44,8 +45,11 @@ pub(crate) enum Request<'a> {
     Read(&'a ReadIn),
     ReadDir(&'a ReadIn),
     ReadDirPlus(&'a ReadIn),
-    /// RELEASE and RELEASEDIR.
-    Release,
+    Release {
+        /// Of the handle, as OPEN gave it.
+        handle: u64,
+    },
+    ReleaseDir,
     StatFs,
     GetXattr {
         size: u32,
@@ -71,6 +75,14 @@ pub(crate) enum Request<'a> {
     Sync,
     /// FSYNC for fdatasync(2).
     SyncContent,
+    /// Where is content to be read or written?
+    IomapBegin(&'a BeginIn),
+    IomapEnd(&'a EndIn),
+    /// Content has been written.
+    IomapIoend(&'a IoendIn),
+    Freeze,
+    Unfreeze,
+    Shutdown,
     /// An operation the kernel does without us: locks, poll.
     Declined,
     /// An operation this server has never heard of.
@@ -128,6 +140,11 @@ impl<'a> Message<'a> {
         })
     }
 
+    /// What follows the header, without extensions.
+    pub(crate) fn body(&self) -> &'a [u8] {
+        self.body
+    }
+
     /// What stands behind the body.
     pub(crate) fn extensions(&self) -> Result<Extensions<'a>, BadBody> {
         Extensions::parse(self.extensions)
@@ -156,7 +173,10 @@ impl<'a> Message<'a> {
             opcode::READ => Request::Read(body.only()?),
             opcode::READDIR => Request::ReadDir(body.only()?),
             opcode::READDIRPLUS => Request::ReadDirPlus(body.only()?),
-            opcode::RELEASE | opcode::RELEASEDIR => Request::Release,
+            opcode::RELEASE => Request::Release {
+                handle: body.only::<ReleaseIn>()?.fh,
+            },
+            opcode::RELEASEDIR => Request::ReleaseDir,
             opcode::STATFS => Request::StatFs,
             opcode::GETXATTR => xattr(body)?,
             opcode::LISTXATTR => Request::ListXattr {
@@ -177,6 +197,12 @@ impl<'a> Message<'a> {
             },
             opcode::FSYNCDIR => body.only::<FsyncIn>().map(|_| Request::Sync)?,
             opcode::SYNCFS => body.only::<SyncfsIn>().map(|_| Request::Sync)?,
+            opcode::IOMAP_BEGIN => Request::IomapBegin(body.only()?),
+            opcode::IOMAP_END => Request::IomapEnd(body.only()?),
+            opcode::IOMAP_IOEND => Request::IomapIoend(body.only()?),
+            opcode::FREEZE_FS => body.only::<FreezeIn>().map(|_| Request::Freeze)?,
+            opcode::UNFREEZE_FS => Request::Unfreeze,
+            opcode::SHUTDOWN_FS => body.only::<ShutdownIn>().map(|_| Request::Shutdown)?,
             opcode if is_declined(opcode) => Request::Declined,
             _ => Request::Unknown,
         };

@@ -39,6 +39,8 @@ pub(crate) struct Scratch {
     pub(crate) pieces: Vec<Piece<'static>>,
     /// Inodes held for the reply being made: should it fail to arrive, they are given up.
     pub(crate) granted: Vec<InodeNumber>,
+    /// The file that is opened by the reply being made, and its handle: likewise.
+    pub(crate) opened: Option<(InodeNumber, u64)>,
     /// File content that has no address in a mapping; the largest READ fits.
     pub(crate) data: PageBuffer,
 }
@@ -50,6 +52,7 @@ impl Scratch {
             segments: Vec::new(),
             pieces: Vec::new(),
             granted: Vec::new(),
+            opened: None,
             data: PageBuffer::new(REQUEST_BYTES_MAX)?,
         })
     }

@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use fs_core::{
-    Activity, DirEntry, ErrorKind, FileBlock, Inode, InodeNumber, MappedExtent, Result, SeekTarget,
-    Segment, StatFs, Superblock, Volume, WritableVolume,
+    Activity, DirEntry, ErrorKind, FileBlock, Inode, InodeNumber, MappedExtent, MappingView,
+    Result, SeekTarget, Segment, StatFs, Superblock, Volume, WritableVolume,
 };
 use images::BlockDevice;
 
@@ -142,6 +142,26 @@ impl Served {
                     segments.extend_from_slice(plan);
                 })
             }
+        }
+    }
+
+    /// Reads up to `buffer.len()` bytes; returns how many.
+    pub(crate) fn read_now(&self, file: &Inode, buffer: &mut [u8], offset: u64) -> Result<usize> {
+        match self {
+            Self::Reading(volume) => volume.read(file, buffer, offset),
+            Self::Writing(volume) => volume.read(file.number(), buffer, offset),
+        }
+    }
+
+    /// Looks at a file's map; of a volume that can change with the file locked.
+    pub(crate) fn with_mapping<T>(
+        &self,
+        file: &Inode,
+        look: impl FnOnce(&MappingView<'_>) -> Result<T>,
+    ) -> Result<T> {
+        match self {
+            Self::Reading(volume) => volume.with_mapping(file.number(), look),
+            Self::Writing(volume) => volume.with_mapping(file.number(), look),
         }
     }
 

@@ -11,6 +11,7 @@ use crate::complaints::Complaints;
 use crate::counters::Counters;
 use crate::failure::Failure;
 use crate::gate::Gate;
+use crate::iomap::Iomap;
 use crate::negotiate::Agreed;
 use crate::node;
 use crate::options::{Access, MountOptions};
@@ -31,7 +32,28 @@ pub(crate) struct Setting {
     pub(crate) why_read_only: Option<String>,
     /// The mount is one of a block device, so umount(2) waits.
     pub(crate) is_on_block_device: bool,
+    /// Why the kernel does not move the content of files; `None` where it does.
+    pub(crate) why_no_iomap: Option<String>,
     pub(crate) started: Instant,
+}
+
+/// What kind of mount it became.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    pub(crate) is_on_block_device: bool,
+    /// Or why the kernel does not move content.
+    pub(crate) iomap: Result<Arc<Iomap>, String>,
+}
+
+#[cfg(test)]
+impl Kind {
+    /// A mount whose content goes through the server.
+    pub(crate) fn plain() -> Self {
+        Self {
+            is_on_block_device: false,
+            iomap: Err("not asked for".to_owned()),
+        }
+    }
 }
 
 /// A mounted volume and how it is shown.
@@ -51,6 +73,8 @@ pub(crate) struct Server {
     pub(crate) new_label: Mutex<Option<Vec<u8>>>,
     /// Every change is made durable at once.
     pub(crate) is_sync: bool,
+    /// The kernel moves the content of files.
+    iomap: Option<Arc<Iomap>>,
 }
 
 impl Server {
@@ -59,7 +83,7 @@ impl Server {
         options: &MountOptions,
         agreed: Agreed,
         threads: usize,
-        is_on_block_device: bool,
+        kind: Kind,
     ) -> Self {
         // What the kernel keeps, it shows without asking. Where we decide who
         // may see something, it must ask each time.
@@ -82,12 +106,14 @@ impl Server {
             setting: Setting {
                 image: options.fs_name.clone(),
                 why_read_only: options.why_read_only.clone(),
-                is_on_block_device,
+                is_on_block_device: kind.is_on_block_device,
+                why_no_iomap: kind.iomap.as_ref().err().cloned(),
                 started: Instant::now(),
             },
             read_ahead: ReadAhead::new(),
             new_label: Mutex::new(None),
             is_sync: options.sync,
+            iomap: kind.iomap.ok(),
         }
     }
 
@@ -99,6 +125,25 @@ impl Server {
     /// The volume, to change it.
     pub(crate) fn writer(&self) -> Result<&WritableVolume, Failure> {
         self.volume.writer().ok_or_else(|| Errno::ROFS.into())
+    }
+
+    /// The kernel's way of moving content; `NOSYS` on mounts that do without.
+    pub(crate) fn iomap(&self) -> Result<&Iomap, Failure> {
+        self.iomap.as_deref().ok_or_else(|| Errno::NOSYS.into())
+    }
+
+    /// Whether the kernel moves the content of files, and with it owns sizes and times.
+    pub(crate) fn kernel_moves_content(&self) -> bool {
+        self.iomap.is_some()
+    }
+
+    /// Whether the blocks kept for the superuser may be used by this user.
+    pub(crate) fn is_in_reserve(&self, uid: u32, gid: Option<u32>) -> bool {
+        let superblock = self.volume.superblock();
+        let group = u32::from(superblock.default_reserved_gid);
+        uid == 0
+            || uid == u32::from(superblock.default_reserved_uid)
+            || group != 0 && gid == Some(group)
     }
 
     /// Ends the use of the volume: all is durable then, and it is marked as clean.
@@ -116,13 +161,27 @@ impl Server {
         }
     }
 
+    /// The kernel's FORGET: [`forget`](Self::forget), unless nothing may be written now.
+    pub(crate) fn forget_or_defer(&self, inode: InodeNumber, times: u64) {
+        let freezer = self.iomap.as_ref().map(|iomap| iomap.freezer());
+        if freezer.is_some_and(|freezer| freezer.defer(inode, times)) {
+            return;
+        }
+        self.forget(inode, times);
+    }
+
     /// Counts that the kernel knows an inode so many times less.
     pub(crate) fn forget(&self, inode: InodeNumber, times: u64) {
-        let Some(volume) = self.volume.writer() else {
-            return;
+        let is_unknown = match self.volume.writer() {
+            // Nobody counts: all that is lost is the memory of what was pushed.
+            None => true,
+            Some(volume) => volume.release_many(inode, times).unwrap_or_else(|error| {
+                self.complaints.report(&error);
+                false
+            }),
         };
-        if let Err(error) = volume.release_many(inode, times) {
-            self.complaints.report(&error);
+        if let Some(iomap) = self.iomap.as_ref().filter(|_| is_unknown) {
+            iomap.forgotten(inode);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::iomap::{Iomap, IomapStatus};
 use crate::server::Server;
 
 /// See the module. Fields that a newer server has besides are ignored, those that an older one
@@ -45,6 +46,10 @@ pub struct Status {
     pub transactions: u64,
     /// `None` on a mount for reading, and without a journal.
     pub journal: Option<JournalStatus>,
+    /// What was said to a kernel that moves the content of files; `None` if it does not.
+    pub iomap: Option<IomapStatus>,
+    /// Why it does not.
+    pub why_no_iomap: Option<String>,
     /// What was found to be wrong with the image or its device last, oldest first.
     pub problems: Vec<String>,
 }
@@ -71,6 +76,7 @@ impl Status {
             (false, ..) => "none",
             (true, true, _) => "sync",
             (true, false, true) => "writeback",
+            (true, false, false) if server.kernel_moves_content() => "writeback",
             (true, false, false) => "writethrough",
         };
         Self {
@@ -99,6 +105,8 @@ impl Status {
                 used_blocks: journal.used_blocks,
                 written_blocks: journal.written_blocks,
             }),
+            iomap: server.iomap().ok().map(Iomap::status),
+            why_no_iomap: setting.why_no_iomap.clone(),
             problems: server.complaints.newest(),
         }
     }

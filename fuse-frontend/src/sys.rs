@@ -90,6 +90,25 @@ pub(crate) fn clone_connection(fresh: BorrowedFd<'_>, session: BorrowedFd<'_>) -
     Ok(())
 }
 
+/// ioctl(2) with a structure that the command reads or fills; what the call returns.
+pub(crate) fn ioctl(fd: BorrowedFd<'_>, command: u32, argument: &mut [u8]) -> io::Result<u32> {
+    // What the generic encoding says of the structure's size.
+    let size = (command >> 16) & 0x3fff;
+    if usize::try_from(size).is_ok_and(|size| size > argument.len()) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: the kernel reads and writes as many bytes as the command encodes, and `argument`
+    // is not shorter.
+    let result = unsafe {
+        libc::ioctl(
+            fd.as_raw_fd(),
+            libc::Ioctl::from(command),
+            argument.as_mut_ptr(),
+        )
+    };
+    u32::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
 /// An ioctl that fills `N` bytes: `_IOR` of that size.
 pub(crate) fn read_ioctl<const N: usize>(fd: BorrowedFd<'_>, command: u32) -> io::Result<[u8; N]> {
     let mut answer = [0u8; N];

@@ -13,6 +13,7 @@ use crate::dispatch;
 use crate::errands::{self, Errand};
 use crate::error::{Error, Result};
 use crate::failure::Failure;
+use crate::namespace;
 use crate::replies::{self, Reply, Sent};
 use crate::requests::{Malformed, Message};
 use crate::scratch::{PageBuffer, Scratch};
@@ -50,8 +51,12 @@ impl<'s> Worker<'s> {
 
     /// Serves until the file system is unmounted.
     pub(crate) fn run(mut self) -> Result<()> {
+        if let Ok(iomap) = self.server.iomap() {
+            iomap.enter_thread();
+        }
         let mut buffer = PageBuffer::new(MESSAGE_BYTES_MAX).ok_or_else(out_of_memory)?;
         while let Some(bytes) = self.channel.receive(buffer.bytes_mut())? {
+            self.counter.set_busy(true);
             match Message::parse(bytes) {
                 Ok(message) => self.serve(&message),
                 Err(Malformed::Header) => {
@@ -59,6 +64,7 @@ impl<'s> Worker<'s> {
                 }
                 Err(Malformed::Length { unique, opcode }) => self.fail(unique, opcode, Errno::IO),
             }
+            self.counter.set_busy(false);
         }
         Ok(())
     }
@@ -87,6 +93,7 @@ impl<'s> Worker<'s> {
     fn answer(&mut self, message: &Message<'_>) -> Option<Vec<Piece<'static>>> {
         let header = message.header;
         self.scratch.granted.clear();
+        self.scratch.opened = None;
         if let Some(errand) = errands::errand(self.server, message, &self.channel) {
             if self.errands.send(errand).is_err() {
                 self.refuse(header.unique, Errno::IO);
@@ -109,6 +116,9 @@ impl<'s> Worker<'s> {
         let Sent { outcome, spare } = sent;
         if let Err(error) = outcome {
             self.server.take_back(&mut self.scratch.granted);
+            if let Some((file, handle)) = self.scratch.opened.take() {
+                namespace::close(self.server, file, handle);
+            }
             self.not_sent(header, &error);
         }
         spare

@@ -63,6 +63,13 @@ pub trait BlockDevice: Send + Sync + Debug {
         None
     }
 
+    /// The block device of the system behind this one, where everything here goes to it without
+    /// a cache in between: what others read and write there by themselves agrees with what is
+    /// read and written here.
+    fn block_device(&self) -> Option<DeviceFile<'_>> {
+        None
+    }
+
     /// Where the bytes at `offset` lie in this process's memory, if they do.
     ///
     /// The answer may be shorter than `len_bytes` (never empty): ask again for the rest.

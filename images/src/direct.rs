@@ -9,7 +9,7 @@
 use parking_lot::Mutex;
 
 use crate::descriptor::Descriptor;
-use crate::{BlockDevice, Result};
+use crate::{BlockDevice, DeviceFile, Result};
 
 /// Direct I/O is cut to multiples of this many bytes in memory and on the
 /// device: the largest sector there is.
@@ -71,6 +71,18 @@ impl<D: BlockDevice> Direct<D> {
             descriptor,
             ends: Mutex::new(()),
         }
+    }
+
+    fn write_zero_bytes(&self, offset: u64, len: u64) -> Result<()> {
+        let zeroes = vec![0; usize::try_from(len).map_or(PIECE_BYTES, |len| len.min(PIECE_BYTES))];
+        let mut done = 0;
+        while done < len {
+            let piece_len = usize::try_from(len - done).unwrap_or(PIECE_BYTES);
+            let piece = zeroes.get(..piece_len).unwrap_or(&zeroes);
+            self.write_at(piece, offset + done)?;
+            done += piece.len() as u64;
+        }
+        Ok(())
     }
 
     fn piece(&self, offset: u64, len_left: usize) -> Piece {
@@ -143,18 +155,17 @@ impl<D: BlockDevice> BlockDevice for Direct<D> {
     fn write_zeroes(&self, offset: u64, len: u64) -> Result<()> {
         // Where the system cannot zero, the other type would write from a buffer
         // that is not aligned.
-        if self.inner.write_zeroes(offset, len).is_ok() {
-            return Ok(());
+        self.descriptor.check_writable(offset, len)?;
+        let alignment = ALIGNMENT_BYTES as u64;
+        let (start, end) = (offset.next_multiple_of(alignment), offset + len);
+        let stop = end - end % alignment;
+        // Not by the device's own type: what the system cannot zero it would write through the
+        // page cache.
+        if start >= stop || !self.descriptor.zero_in_place(start, stop - start)? {
+            return self.write_zero_bytes(offset, len);
         }
-        let zeroes = vec![0; PIECE_BYTES];
-        let mut done = 0;
-        while done < len {
-            let piece_len = usize::try_from(len - done).unwrap_or(PIECE_BYTES);
-            let piece = zeroes.get(..piece_len).unwrap_or(&zeroes);
-            self.write_at(piece, offset + done)?;
-            done += piece.len() as u64;
-        }
-        Ok(())
+        self.write_zero_bytes(offset, start - offset)?;
+        self.write_zero_bytes(stop, end - stop)
     }
 
     fn discard(&self, offset: u64, len: u64) -> Result<()> {
@@ -163,6 +174,13 @@ impl<D: BlockDevice> BlockDevice for Direct<D> {
 
     fn flush(&self) -> Result<()> {
         self.inner.flush()
+    }
+
+    fn block_device(&self) -> Option<DeviceFile<'_>> {
+        let fd = self.descriptor.as_fd();
+        let kind = rustix::fs::fstat(fd).ok()?.st_mode;
+        let is_block_device = rustix::fs::FileType::from_raw_mode(kind).is_block_device();
+        is_block_device.then_some(DeviceFile { fd, base_offset: 0 })
     }
 }
 

@@ -76,6 +76,10 @@ impl BlockDevice for Metered {
         self.inner.flush()
     }
 
+    fn block_device(&self) -> Option<DeviceFile<'_>> {
+        self.inner.block_device()
+    }
+
     fn as_file(&self) -> Option<DeviceFile<'_>> {
         self.inner.as_file()
     }

@@ -3,6 +3,7 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use crate::loop_device::Attachment;
 use rustix::io::Errno;
 use rustix::ioctl::{Getter, Opcode, Setter, ioctl, opcode};
 
@@ -58,6 +59,10 @@ const LOOP_CTL_GET_FREE: libc::c_ulong = 0x4C82;
 const LOOP_CONFIGURE: libc::c_ulong = 0x4C0A;
 /// `LO_FLAGS_AUTOCLEAR`: detached with the last use.
 const LO_FLAGS_AUTOCLEAR: u32 = 4;
+/// `LO_FLAGS_READ_ONLY`
+const LO_FLAGS_READ_ONLY: u32 = 1;
+/// `LO_FLAGS_DIRECT_IO`
+const LO_FLAGS_DIRECT_IO: u32 = 16;
 
 /// `struct loop_config` with the `struct loop_info64` in it, as far as it is used here.
 #[repr(C)]
@@ -88,7 +93,15 @@ pub(crate) fn free_loop_device(control: BorrowedFd<'_>) -> rustix::io::Result<u3
 pub(crate) fn configure_loop_device(
     device: BorrowedFd<'_>,
     image: BorrowedFd<'_>,
+    how: Attachment,
 ) -> rustix::io::Result<()> {
+    let mut lo_flags = LO_FLAGS_AUTOCLEAR;
+    if how.read_only {
+        lo_flags |= LO_FLAGS_READ_ONLY;
+    }
+    if how.direct {
+        lo_flags |= LO_FLAGS_DIRECT_IO;
+    }
     let config = LoopConfig {
         fd: u32::try_from(image.as_raw_fd()).map_err(|_| Errno::BADF)?,
         block_size: 0,
@@ -96,7 +109,7 @@ pub(crate) fn configure_loop_device(
         lo_number: 0,
         lo_encrypt_type: 0,
         lo_encrypt_key_size: 0,
-        lo_flags: LO_FLAGS_AUTOCLEAR,
+        lo_flags,
         info_tail: [0; 22],
         reserved: [0; 8],
     };
@@ -111,4 +124,27 @@ pub(crate) fn configure_loop_device(
 
 fn last_errno() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+/// `BLKBSZSET`, `_IOW(0x12, 113, size_t)` of linux/fs.h.
+const BLKBSZSET: Opcode = opcode::write::<usize>(0x12, 113);
+/// `BLKBSZGET`, `_IOR(0x12, 112, size_t)` of linux/fs.h.
+const BLKBSZGET: Opcode = opcode::read::<usize>(0x12, 112);
+
+/// Sets the unit of a block device's page cache.
+pub(crate) fn set_block_size(device: BorrowedFd<'_>, bytes: u32) -> rustix::io::Result<()> {
+    let bytes = i32::try_from(bytes).map_err(|_| Errno::INVAL)?;
+    // SAFETY: BLKBSZSET reads one int, whatever its number says; `Setter` owns it.
+    let request = unsafe { Setter::<BLKBSZSET, i32>::new(bytes) };
+    // SAFETY: as above; on what is no block device the call fails and touches nothing.
+    unsafe { ioctl(device, request) }
+}
+
+/// The unit of a block device's page cache, in bytes.
+pub(crate) fn block_size(device: BorrowedFd<'_>) -> rustix::io::Result<u32> {
+    // SAFETY: BLKBSZGET fills one int, whatever its number says; `Getter` has room for a word.
+    let request = unsafe { Getter::<BLKBSZGET, i32>::new() };
+    // SAFETY: as above; on what is no block device the call fails and touches nothing.
+    let bytes = unsafe { ioctl(device, request) }?;
+    u32::try_from(bytes).map_err(|_| Errno::INVAL)
 }

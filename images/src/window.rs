@@ -108,6 +108,14 @@ impl BlockDevice for Window {
         })
     }
 
+    fn block_device(&self) -> Option<DeviceFile<'_>> {
+        let file = self.inner.block_device()?;
+        Some(DeviceFile {
+            fd: file.fd,
+            base_offset: file.base_offset.checked_add(self.offset)?,
+        })
+    }
+
     fn mapped_at(&self, offset: u64, len_bytes: u64) -> Result<Mapped<'_>> {
         let shifted = self.shifted(offset, len_bytes)?;
         if len_bytes == 0 {

@@ -9,6 +9,7 @@
 
 mod background;
 mod opening;
+mod route;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -227,6 +228,7 @@ fn open_session(request: &Request<'_>) -> anyhow::Result<(Session, Option<String
     // The frontend's errors name the directory.
     let mut options = frontend_options(request);
     options.why_read_only.clone_from(&opened.why_read_only);
+    options.iomap = opened.iomap;
     let session = Session::mount(opened.volume, &options)?;
     Ok((session, opened.why_read_only))
 }
@@ -279,6 +281,7 @@ fn frontend_options(request: &Request<'_>) -> fuse_frontend::MountOptions {
         .then(|| request.image.to_owned()),
         ask_opens: options.writing.ask_opens,
         why_read_only: None,
+        iomap: fuse_frontend::IomapMode::Auto,
     }
 }
 

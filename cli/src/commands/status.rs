@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use fuse_frontend::Status;
+use fuse_frontend::{IomapStatus, Status};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use crate::escape::escape_message;
@@ -62,6 +62,19 @@ fn duration(seconds: u64) -> String {
     words.join(" ")
 }
 
+fn print_iomap(iomap: &IomapStatus, out: &mut Output) -> std::io::Result<()> {
+    writeln!(
+        out,
+        "File data:     by the kernel: {} mappings pushed, {} of them ahead, {} ranges taken back, \
+         {} answers not pushed",
+        iomap.upserts, iomap.upserts_ahead, iomap.invalidations, iomap.plain_answers
+    )?;
+    for (error, count) in &iomap.refused {
+        writeln!(out, "  refused {count} times: {}", escape_message(error))?;
+    }
+    Ok(())
+}
+
 fn print(status: &Status, out: &mut Output) -> std::io::Result<()> {
     writeln!(out, "Image:         {}", escape_message(&status.image))?;
     writeln!(
@@ -78,6 +91,13 @@ fn print(status: &Status, out: &mut Output) -> std::io::Result<()> {
         writeln!(out, "Read-only:     {}", escape_message(why))?;
     }
     writeln!(out, "Write cache:   {}", status.write_cache)?;
+    match (&status.iomap, &status.why_no_iomap) {
+        (Some(iomap), _) => print_iomap(iomap, out)?,
+        (None, Some(why)) => {
+            writeln!(out, "File data:     by the server: {}", escape_message(why))?;
+        }
+        (None, None) => {}
+    }
     writeln!(
         out,
         "Server:        extmap {}, process {}, {} threads, up {}",

@@ -22,7 +22,7 @@ use crate::run::{ExtentState, MappedExtent};
 use crate::types::{FileBlock, InodeNumber};
 
 /// The most blocks one unwritten extent has.
-const UNWRITTEN_BLOCKS_MAX: u64 = 32_767;
+pub(super) const UNWRITTEN_BLOCKS_MAX: u64 = 32_767;
 
 /// What fallocate(2) is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -41,19 +41,28 @@ pub struct WriteContext {
     pub clear_privileges: bool,
     /// The times stay: the caller knows when the content was changed, and says so after.
     pub keeps_times: bool,
+    /// The kernel moves content, and zeroes what lies partly in a block: only whole blocks are
+    /// freed and allocated here, and none are written.
+    pub kernel_moves_content: bool,
 }
 
 /// Fails unless the content of this inode may be changed.
 pub(super) fn check_writable(inode: &Inode) -> Result<()> {
+    check_kind(inode)?;
+    if inode.flags().contains(InodeFlags::IMMUTABLE) {
+        return Err(ErrorKind::NotPermitted("the file is immutable").into());
+    }
+    Ok(())
+}
+
+/// Fails unless this inode is of a kind whose content can be changed.
+pub(super) fn check_kind(inode: &Inode) -> Result<()> {
     match inode.file_type() {
         FileType::Regular => {}
         FileType::Directory => return Err(ErrorKind::IsADirectory.into()),
         _ => return Err(ErrorKind::InvalidInput("not a regular file").into()),
     }
     let flags = inode.flags();
-    if flags.contains(InodeFlags::IMMUTABLE) {
-        return Err(ErrorKind::NotPermitted("the file is immutable").into());
-    }
     if flags.contains(InodeFlags::VERITY) {
         return Err(ErrorKind::NotPermitted("the file is sealed by fs-verity").into());
     }
@@ -77,6 +86,8 @@ pub(super) struct FileEdit<'w> {
     pub(super) number: InodeNumber,
     pub(super) context: WriteContext,
     pub(super) block_bytes: u64,
+    /// Who observes maps is told of changes.
+    pub(super) announces_mappings: bool,
 }
 
 impl<'w> FileEdit<'w> {
@@ -93,6 +104,7 @@ impl<'w> FileEdit<'w> {
             number,
             context,
             block_bytes: u64::from(writer.store.superblock.block_bytes),
+            announces_mappings: true,
         })
     }
 
@@ -160,7 +172,7 @@ impl<'w> FileEdit<'w> {
         mut step: impl FnMut(&mut Change<'w>) -> Result<T>,
     ) -> Result<T> {
         let durable = self.writer.transactions.committed();
-        let result = self.try_change(credits, &mut step);
+        let result = self.change_once(credits, &mut step);
         match &result {
             Err(error)
                 if *error.kind() == ErrorKind::NoSpace && self.writer.space.counts().blocks > 0 => {
@@ -174,16 +186,18 @@ impl<'w> FileEdit<'w> {
         }
         // Nothing to do if a commit has given something back meanwhile.
         self.writer.commit(pending)?;
-        self.try_change(credits, &mut step)
+        self.change_once(credits, &mut step)
     }
 
-    fn try_change<T>(
+    /// Makes one change.
+    pub(super) fn change_once<T>(
         &self,
         credits: usize,
-        step: &mut impl FnMut(&mut Change<'w>) -> Result<T>,
+        mut step: impl FnMut(&mut Change<'w>) -> Result<T>,
     ) -> Result<T> {
         let mut change = self.writer.begin(credits)?;
         change.may_use_reserve = self.context.may_use_reserve;
+        change.announces_mappings = self.announces_mappings;
         let done = step(&mut change)?;
         change.finish();
         Ok(done)
@@ -278,7 +292,7 @@ impl<'w> FileEdit<'w> {
 
     /// Overwrites a range inside one block with zeros, if the block holds written content.
     pub(super) fn zero_within(&self, inode: &Inode, range: Range<u64>) -> Result<()> {
-        if range.is_empty() {
+        if range.is_empty() || self.context.kernel_moves_content {
             return Ok(());
         }
         let run = self.look(inode, self.block_of(range.start))?;

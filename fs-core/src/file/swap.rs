@@ -91,6 +91,7 @@ fn exchange_or_not(
         Err(error) => error,
     };
     let context = WriteContext {
+        kernel_moves_content: false,
         may_use_reserve: true,
         ..WriteContext::default()
     };

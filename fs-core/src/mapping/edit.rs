@@ -183,6 +183,7 @@ pub(crate) fn insert(change: &mut Change<'_>, inode: InodeNumber, run: MappedExt
     if run.len_blocks == 0 || !superblock.contains_run(start, run.len_blocks) {
         return Err(ErrorKind::InvalidInput("the run is not in the volume").into());
     }
+    change.announce_mapping(&inode, run.file_block..run.end());
     if has_extents(&inode) {
         let mut tree = ExtentTree::open(change, inode)?;
         extent_insert::insert(&mut tree, &run)?;
@@ -215,6 +216,7 @@ pub(super) fn unmap(
     fate: Fate,
 ) -> Result<Progress> {
     let inode = open_mapped(change, inode)?;
+    change.announce_mapping(&inode, range.clone());
     if !has_extents(&inode) {
         let mut map = IndirectMap::open(change, inode)?;
         let progress = map.remove(range, fate)?;
@@ -245,6 +247,7 @@ pub(crate) fn convert(
     if !has_extents(&inode) {
         return if written { Ok(()) } else { Err(no_unwritten()) };
     }
+    change.announce_mapping(&inode, range.clone());
     let mut tree = ExtentTree::open(change, inode)?;
     // Blocks allocated in advance promise that writing them will not fail.
     tree.may_use_reserve = true;
@@ -276,6 +279,7 @@ pub(crate) fn shift_down(
     if before.state != ExtentState::Hole || before.end() < from {
         return Err(ErrorKind::InvalidInput("a shift over what is mapped").into());
     }
+    change.announce_mapping(&inode, FileBlock(to)..FileBlock(mapping::FILE_BLOCKS_MAX));
     let mut tree = ExtentTree::open(change, inode)?;
     let progress = extent_shift::down(&mut tree, from, by_blocks)?;
     tree.close()?;
@@ -313,6 +317,7 @@ pub(crate) fn shift_up(
     if by_blocks == 0 {
         return Ok(Progress::Done);
     }
+    change.announce_mapping(&inode, range.start..FileBlock(mapping::FILE_BLOCKS_MAX));
     let mut tree = ExtentTree::open(change, inode)?;
     let progress = extent_shift::up(&mut tree, range, by_blocks)?;
     tree.close()?;

@@ -22,8 +22,8 @@ enum Step {
     },
 }
 
-/// Finds the extent or hole around `block`; the answer starts at `block`.
-pub(super) fn find(store: &Store, inode: &Inode, block: FileBlock) -> Result<MappedExtent> {
+/// Finds the extent or hole around `block`, from its start.
+pub(super) fn whole(store: &Store, inode: &Inode, block: FileBlock) -> Result<MappedExtent> {
     let number = inode.number();
     let name = format_args!("extent tree root of inode {number}");
     let root = inode.block_area();
@@ -135,10 +135,11 @@ fn in_leaf(entries: &[RawExtent], window: Range<u64>, block: FileBlock) -> Mappe
     if let Some(extent) = before.map(RawExtent::typed)
         && block.0 < extent.end()
     {
-        return mapped(&extent).starting_at(block);
+        return mapped(&extent);
     }
+    let start = before.map_or(window.start, RawExtent::end);
     let end = entries.get(after).map_or(window.end, RawExtent::first);
-    hole(block, end - block.0)
+    hole(FileBlock(start), end - start)
 }
 
 fn in_index(entries: &[RawIndex], depth: u16, window: Range<u64>, block: FileBlock) -> Step {
@@ -147,7 +148,7 @@ fn in_index(entries: &[RawIndex], depth: u16, window: Range<u64>, block: FileBlo
     let Some(index) = after.checked_sub(1).and_then(|at| entries.get(at)) else {
         // Before the first key there is nothing.
         let end = entries.first().map_or(window.end, key);
-        return Step::Found(hole(block, end - block.0));
+        return Step::Found(hole(FileBlock(window.start), end - window.start));
     };
     let end = entries.get(after).map_or(window.end, key);
     Step::Descend {
@@ -170,15 +171,16 @@ pub(super) fn mapped(extent: &Extent) -> MappedExtent {
 }
 
 /// The same in a sorted list without holes recorded.
-pub(super) fn find_in_list(list: &[MappedExtent], block: FileBlock) -> MappedExtent {
+pub(super) fn whole_in_list(list: &[MappedExtent], block: FileBlock) -> MappedExtent {
     let after = list.partition_point(|extent| extent.file_block <= block);
     match after.checked_sub(1).and_then(|index| list.get(index)) {
-        Some(extent) if block < extent.end() => extent.starting_at(block),
-        _ => {
+        Some(extent) if block < extent.end() => *extent,
+        before => {
+            let start = before.map_or(0, |before| before.end().0);
             let end = list
                 .get(after)
                 .map_or(FILE_BLOCKS_MAX, |next| next.file_block.0);
-            hole(block, end.saturating_sub(block.0).max(1))
+            hole(FileBlock(start), end.saturating_sub(start).max(1))
         }
     }
 }

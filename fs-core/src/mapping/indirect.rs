@@ -22,7 +22,7 @@ pub(super) const DIRECT: u64 = 12;
 pub(super) const TREES: [u32; 3] = [1, 2, 3];
 
 /// Finds the run around `block`, as far as one block of pointers tells.
-pub(super) fn find(store: &Store, inode: &Inode, block: FileBlock) -> Result<MappedExtent> {
+pub(super) fn whole(store: &Store, inode: &Inode, block: FileBlock) -> Result<MappedExtent> {
     let root = pointers(inode.block_area());
     let number = inode.number();
     let name = format_args!("block map of inode {number}");
@@ -41,7 +41,10 @@ pub(super) fn find(store: &Store, inode: &Inode, block: FileBlock) -> Result<Map
         }
         start += span;
     }
-    Ok(hole(block, FILE_BLOCKS_MAX - block.0))
+    Ok(hole(
+        FileBlock(start),
+        FILE_BLOCKS_MAX.saturating_sub(start),
+    ))
 }
 
 /// Descends one tree that answers for `start .. start + per_block^levels`.
@@ -67,7 +70,7 @@ fn in_tree(
         above.push(pointer);
         if pointer == 0 {
             let end = start.saturating_add(per_block.pow(levels));
-            return Ok(hole(block, end - block.0));
+            return Ok(hole(FileBlock(start), end - start));
         }
         let node = load(store, inode, FsBlock(pointer.into()), levels)?;
         let entries = pointers(node.bytes());
@@ -130,23 +133,32 @@ pub(super) fn check_pointers(
     }
 }
 
-/// The run of equal state from `entries[index]` on, which is file block `block`.
+/// The run of equal state around `entries[index]`, which is file block `block`.
 fn run(entries: &[U32], block: FileBlock, index: u64) -> MappedExtent {
-    let mut left = entries.iter().skip(index as usize).map(|entry| entry.get());
-    let first = left.next().unwrap_or(0);
-    let (state, len) = if first == 0 {
+    let index = usize::try_from(index).unwrap_or(usize::MAX);
+    let (before, from) = entries.split_at_checked(index).unwrap_or((entries, &[]));
+    let mut left = from.iter().map(|entry| u64::from(entry.get()));
+    let mut right_to_left = before.iter().rev().map(|entry| u64::from(entry.get()));
+    let at = left.next().unwrap_or(0);
+    let (ahead, behind) = if at == 0 {
         (
-            ExtentState::Hole,
             left.take_while(|&next| next == 0).count(),
+            right_to_left.take_while(|&last| last == 0).count(),
         )
     } else {
-        let follows = |(next, want): &(u32, u64)| u64::from(*next) == *want;
-        let len = left.zip(u64::from(first) + 1..).take_while(follows).count();
-        (ExtentState::Written(FsBlock(first.into())), len)
+        let ahead = left.zip(at + 1..).take_while(|(next, want)| next == want);
+        let behind = (1..at)
+            .rev()
+            .take_while(|&want| right_to_left.next() == Some(want));
+        (ahead.count(), behind.count())
     };
+    let behind = behind as u64;
     MappedExtent {
-        file_block: block,
-        len_blocks: len as u64 + 1,
-        state,
+        file_block: FileBlock(block.0.saturating_sub(behind)),
+        len_blocks: behind + ahead as u64 + 1,
+        state: match at {
+            0 => ExtentState::Hole,
+            at => ExtentState::Written(FsBlock(at.saturating_sub(behind))),
+        },
     }
 }

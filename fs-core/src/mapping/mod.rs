@@ -3,6 +3,7 @@
 //!
 //! Looking up is here; [`edit`] is what changes a map.
 
+mod around;
 mod edit;
 mod extent_convert;
 mod extent_insert;
@@ -15,14 +16,17 @@ mod extents;
 mod indirect;
 mod indirect_edit;
 mod indirect_row;
+mod observer;
 mod swap;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use around::around;
 pub(crate) use edit::{
     FRESH_CREDITS, Progress, convert, credits, empty_map, insert, remove, shift_down, shift_up,
     split,
 };
+pub use observer::MappingObserver;
 pub(crate) use swap::swap;
 
 use crate::error::{ErrorKind, Result};
@@ -48,6 +52,11 @@ pub(crate) const LOOKS_MAX: u32 = 1 << 18;
 /// symlink, a device node),
 /// `Corrupt` for a damaged one.
 pub(crate) fn map_some(store: &Store, inode: &Inode, block: FileBlock) -> Result<MappedExtent> {
+    Ok(record(store, inode, block)?.starting_at(block))
+}
+
+/// The same from where the map's record of it starts.
+fn record(store: &Store, inode: &Inode, block: FileBlock) -> Result<MappedExtent> {
     let has_map = matches!(
         inode.file_type(),
         FileType::Regular | FileType::Directory | FileType::Symlink
@@ -59,12 +68,12 @@ pub(crate) fn map_some(store: &Store, inode: &Inode, block: FileBlock) -> Result
         return Ok(hole(block, u64::MAX - block.0));
     }
     if let Some(patched) = store.patches.extents(inode.number()) {
-        return Ok(extents::find_in_list(patched, block));
+        return Ok(extents::whole_in_list(patched, block));
     }
     if inode.flags().contains(InodeFlags::EXTENTS) {
-        extents::find(store, inode, block)
+        extents::whole(store, inode, block)
     } else {
-        indirect::find(store, inode, block)
+        indirect::whole(store, inode, block)
     }
 }
 

@@ -1,6 +1,7 @@
 //! An open file system: what callers hold.
 
 mod fast_commits;
+mod mapping_view;
 mod mmp;
 mod open;
 mod orphans;
@@ -31,6 +32,7 @@ use crate::types::{FileBlock, FsBlock, GroupNumber, InodeNumber};
 use crate::xattr;
 use std::ops::ControlFlow;
 
+pub use mapping_view::MappingView;
 pub use space::StatFs;
 pub use writable::{
     AttributeChanges, ErrorsPolicy, NewInode, NewKind, RenameMode, TimeChange,
@@ -125,6 +127,18 @@ impl Volume {
             report,
             unlinked,
         })
+    }
+
+    /// Looks at a file's map.
+    ///
+    /// # Errors
+    /// `Stale`, and those of `look`.
+    pub fn with_mapping<T>(
+        &self,
+        file: InodeNumber,
+        look: impl FnOnce(&MappingView<'_>) -> Result<T>,
+    ) -> Result<T> {
+        look(&MappingView::new(&self.store, None, self.inode(file)?))
     }
 
     /// The device that [`Segment`]s refer to: the opened one, or that one with

@@ -1,7 +1,7 @@
 //! What lies on the device when a volume is opened for writing, and when it is closed.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use images::{BlockDevice, Metered};
 use zerocopy::FromBytes;
@@ -121,6 +121,7 @@ fn open_parts(
         clock: options.clock,
         generations: Generations::new(options.clock != Clock::System),
         commits_each_change: options.commit_each_change,
+        mapping_observer: OnceLock::new(),
         meter: Arc::clone(meter),
         accounted_bytes: AtomicU64::new(0),
     };

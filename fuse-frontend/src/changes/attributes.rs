@@ -28,6 +28,7 @@ pub(super) fn set(place: Place<'_>, arguments: &SetattrIn) -> Result<Reply<'stat
             may_use_reserve: place.may_use_reserve(&*volume.inode(place.inode)?),
             clear_privileges: has(fattr::KILL_SUIDGID),
             keeps_times: false,
+            kernel_moves_content: place.server.kernel_moves_content(),
         };
         volume.truncate_as(place.inode, arguments.size, context)?;
     }
@@ -42,8 +43,11 @@ pub(super) fn set(place: Place<'_>, arguments: &SetattrIn) -> Result<Reply<'stat
     }
     // The kernel's own account of what it wrote before.
     let flushed = fattr::MTIME | fattr::CTIME;
-    changes.is_belated = place.server.agreed.writeback
-        && arguments.valid & !(fattr::FH | fattr::LOCKOWNER) == flushed;
+    let said = arguments.valid & !(fattr::FH | fattr::LOCKOWNER);
+    changes.is_belated = match place.server.kernel_moves_content() {
+        true => said & !fattr::ATIME == flushed,
+        false => place.server.agreed.writeback && said == flushed,
+    };
     let inode = if changes == AttributeChanges::default() {
         found
     } else {
@@ -59,7 +63,12 @@ pub(super) fn set(place: Place<'_>, arguments: &SetattrIn) -> Result<Reply<'stat
 /// Where the kernel would take set-id bits away, after fallocate(2) or copy_file_range(2) by
 /// who may not keep them, it has the server do that: by a SETATTR that sets nothing. One of
 /// nothing but the time of change is chown(2) without an owner, which takes them from all.
+///
+/// Where the kernel owns the times it says what becomes of the mode, and a time alone is a time.
 fn ends_privileges(place: Place<'_>, valid: u32) -> bool {
+    if place.server.kernel_moves_content() {
+        return false;
+    }
     match valid & !(fattr::FH | fattr::LOCKOWNER) {
         0 => !place.caller.is_superuser(),
         fattr::CTIME => true,

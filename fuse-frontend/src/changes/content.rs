@@ -21,7 +21,10 @@ pub(super) fn write(place: Place<'_>, arguments: &WriteIn, data: &[u8]) -> Resul
     let mut context = WriteContext {
         may_use_reserve: place.may_use_reserve(&inode),
         clear_privileges: arguments.write_flags & write_flag::KILL_SUIDGID != 0,
-        keeps_times: false,
+        // Only what lies in the inode is written by who otherwise moves content itself, and
+        // its times come later.
+        keeps_times: place.server.kernel_moves_content(),
+        kernel_moves_content: false,
     };
     let len = if is_cached {
         // Who wrote this is forgotten; whose file it is stands for them.
@@ -110,7 +113,11 @@ pub(super) fn fallocate(
         may_use_reserve: place.may_use_reserve(&*place.volume.inode(place.inode)?),
         clear_privileges: false,
         keeps_times: false,
+        kernel_moves_content: place.server.kernel_moves_content(),
     };
+    if let (true, Ok(iomap)) = (keep_size, place.server.iomap()) {
+        iomap.keeps_ahead(place.inode);
+    }
     let (offset, len) = (arguments.offset, arguments.length);
     place
         .volume

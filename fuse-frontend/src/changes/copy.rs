@@ -20,6 +20,11 @@ pub(super) fn copy(
     arguments: &CopyIn,
     buffer: &mut [u8],
 ) -> Result<u32, Failure> {
+    if place.server.kernel_moves_content() {
+        // The kernel does it by itself, through its cache; of blocks that are copied in part
+        // we could not know what it is writing there meanwhile.
+        return Err(Errno::OPNOTSUPP.into());
+    }
     if arguments.flags != 0 {
         return Err(Errno::INVAL.into());
     }
@@ -31,6 +36,7 @@ pub(super) fn copy(
         // The kernel has seen to that, where it was needed.
         clear_privileges: false,
         keeps_times: false,
+        kernel_moves_content: false,
     };
     let mut done = 0;
     while done < wanted {

@@ -15,6 +15,7 @@ use crate::attributes;
 use crate::change_requests::Change;
 use crate::extensions::Extensions;
 use crate::failure::Failure;
+use crate::iomap;
 use crate::namespace::OPEN_FLAGS;
 use crate::replies::Reply;
 use crate::wire::{CreateIn, CreateOut, MknodIn, OpenOut};
@@ -86,7 +87,7 @@ fn create(
         made => made?,
     };
     granted.push(made.number());
-    opened(place, &made)
+    opened(place, &made, arguments.flags)
 }
 
 /// Somebody else was faster.
@@ -103,10 +104,15 @@ fn open_existing(
             may_use_reserve: place.may_use_reserve(found),
             clear_privileges: place.caller.uid != Some(0),
             keeps_times: false,
+            kernel_moves_content: place.server.kernel_moves_content(),
         };
         place.volume.truncate_as(found.number(), 0, context)?;
     }
-    opened(place, &*place.volume.inode(found.number())?)
+    opened(
+        place,
+        &*place.volume.inode(found.number())?,
+        arguments.flags,
+    )
 }
 
 fn tmpfile(
@@ -118,13 +124,19 @@ fn tmpfile(
     let new = new_inode(place, file_wish(arguments), extensions)?;
     let made = place.volume.create_unnamed(place.inode, &new)?;
     granted.push(made.number());
-    opened(place, &made)
+    opened(place, &made, arguments.flags)
 }
 
-fn opened(place: Place<'_>, file: &Inode) -> Result<Reply<'static>, Failure> {
+fn opened(place: Place<'_>, file: &Inode, flags: u32) -> Result<Reply<'static>, Failure> {
+    // Should the answer not be taken, the file is forgotten, and its handles with it.
+    let handle = match place.server.iomap() {
+        Ok(iomap) => iomap::created(iomap, file, flags),
+        Err(_) => 0,
+    };
     Ok(Reply::Create(CreateOut {
         entry: attributes::entry(place.server, file)?,
         open: OpenOut {
+            fh: handle,
             open_flags: OPEN_FLAGS,
             ..OpenOut::default()
         },
@@ -161,11 +173,14 @@ fn new_inode(
         may_use_reserve: place.is_in_reserve(uid, Some(gid)),
         xattrs: Vec::new(),
     };
-    let default_acl = default_acl(place, &parent, &new.kind)?;
+    let default_acl = match kernel_inherits(place) {
+        true => None,
+        false => default_acl(place, &parent, &new.kind)?,
+    };
     match default_acl {
         Some(acl) => inherit(&mut new, acl)?,
         // Without that agreement the kernel has applied it.
-        None if place.server.agreed.has_umask => {
+        None if place.server.agreed.has_umask && !kernel_inherits(place) => {
             new.permissions &= !u16::try_from(wish.umask & 0o777).unwrap_or_default();
         }
         None => {}
@@ -174,6 +189,12 @@ fn new_inode(
     new.xattrs
         .extend(contexts.map(|(name, value)| (name.to_vec(), value.to_vec())));
     Ok(new)
+}
+
+/// Whether the kernel itself sees to the umask and to what is inherited from the directory:
+/// where it knows that nobody else changes it. (It never knows that of the root directory.)
+fn kernel_inherits(place: Place<'_>) -> bool {
+    place.server.kernel_moves_content() && place.inode != InodeNumber::ROOT
 }
 
 fn default_acl(

@@ -13,6 +13,7 @@ mod names;
 mod xattrs;
 
 use fs_core::{Inode, InodeNumber, WritableVolume};
+use rustix::io::Errno;
 
 use crate::caller::Caller;
 use crate::change_requests::Change;
@@ -21,7 +22,7 @@ use crate::replies::Reply;
 use crate::requests::Message;
 use crate::scratch::Scratch;
 use crate::server::{self, Server};
-use crate::wire::{CopyOut, WriteOut};
+use crate::wire::{CopyOut, WriteOut, fattr};
 
 pub(crate) use self::ioctls::{ioctl, sets_flags};
 
@@ -43,11 +44,24 @@ impl Place<'_> {
     }
 
     fn is_in_reserve(&self, uid: u32, gid: Option<u32>) -> bool {
-        let superblock = self.volume.superblock();
-        let group = u32::from(superblock.default_reserved_gid);
-        uid == 0
-            || uid == u32::from(superblock.default_reserved_uid)
-            || group != 0 && gid == Some(group)
+        self.server.is_in_reserve(uid, gid)
+    }
+}
+
+impl Place<'_> {
+    /// The blocks of a swap file stay where they are: the kernel pages to them by itself.
+    fn check_layout(&self, change: &Change<'_>) -> Result<(), Failure> {
+        let moves_blocks = match change {
+            Change::SetAttr(arguments) => arguments.valid & fattr::SIZE != 0,
+            Change::Fallocate(_) | Change::Write { .. } => true,
+            _ => false,
+        };
+        match self.server.iomap() {
+            Ok(iomap) if moves_blocks && iomap.is_swap_file(self.inode) => {
+                Err(Errno::TXTBSY.into())
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -66,6 +80,7 @@ pub(crate) fn answer(
         inode: server::number_of(header.nodeid)?,
         caller: Caller::of(header),
     };
+    place.check_layout(change)?;
     let reply = dispatch(place, message, change, scratch)?;
     if server.is_sync {
         volume.sync()?;

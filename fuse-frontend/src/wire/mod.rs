@@ -22,11 +22,15 @@ macro_rules! wire {
 }
 
 mod changes;
+mod init;
+mod iomap;
 pub(crate) mod opcode;
 mod replies;
 mod requests;
 
 pub(crate) use changes::*;
+pub(crate) use init::*;
+pub(crate) use iomap::*;
 pub(crate) use replies::*;
 pub(crate) use requests::*;
 

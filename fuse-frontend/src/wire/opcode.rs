@@ -66,4 +66,11 @@ opcodes! {
     TMPFILE = 51,
     STATX = 52,
     COPY_FILE_RANGE_64 = 53,
+    FREEZE_FS = 4089,
+    UNFREEZE_FS = 4090,
+    SHUTDOWN_FS = 4091,
+    IOMAP_CONFIG = 4092,
+    IOMAP_IOEND = 4093,
+    IOMAP_BEGIN = 4094,
+    IOMAP_END = 4095,
 }

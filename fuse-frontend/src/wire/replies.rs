@@ -121,7 +121,15 @@ wire! {
         /// @140
         dev_minor: u32,
         /// @144
-        __spare2: [u64; 14],
+        __spare2: [u32; 6],
+        /// @168 bytes; of kernels with iomap, as the two behind it.
+        atomic_write_unit_min: u32,
+        /// @172 bytes.
+        atomic_write_unit_max: u32,
+        /// @176
+        atomic_write_segments_max: u32,
+        /// @180
+        __spare3: [u32; 19],
     }
     /// `fuse_statx_out`
     StatxOut[288] {

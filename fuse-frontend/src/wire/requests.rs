@@ -3,6 +3,17 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 wire! {
+    /// `fuse_release_in`
+    ReleaseIn[24] {
+        /// @0 as OPEN gave it.
+        fh: u64,
+        /// @8 of open(2).
+        flags: u32,
+        /// @12
+        release_flags: u32,
+        /// @16
+        lock_owner: u64,
+    }
     /// `fuse_statx_in`
     StatxIn[24] {
         /// @0

@@ -379,6 +379,7 @@ impl Draw {
         let block = model.traits.block_bytes;
         let len = (limits.free_bytes + 10 * block).saturating_sub(u64::from(b % 40) * block);
         let context = WriteContext {
+            kernel_moves_content: false,
             may_use_reserve: true,
             clear_privileges: false,
             keeps_times: false,
@@ -436,6 +437,7 @@ impl Draw {
             _ => aligned(len, true).max(block),
         };
         let context = WriteContext {
+            kernel_moves_content: false,
             may_use_reserve: d % 2 == 0,
             clear_privileges: d % 4 == 1,
             keeps_times: false,

@@ -147,6 +147,7 @@ fn operations(block: u64, has_extents: bool) -> Vec<Operation> {
 /// Takes all blocks but for `left`, or a few more.
 fn fill_blocks(run: &mut Run, left: u64) -> Result<u64> {
     let context = WriteContext {
+        kernel_moves_content: false,
         may_use_reserve: true,
         clear_privileges: false,
         keeps_times: false,

@@ -1,15 +1,19 @@
 //! Opening the image: for writing where that is possible and wanted, else for reading.
 
+use std::sync::Arc;
+
 use anyhow::{Context, bail};
 use fs_core::{
     ErrorKind, ErrorsPolicy, FileType, Inode, InodeNumber, OpenOptions, Recovery, RecoveryReport,
-    WritableVolume, WriteOptions,
+    Volume, WritableVolume, WriteOptions,
 };
-use fuse_frontend::Served;
+use fuse_frontend::{IomapMode, Served};
+use images::BlockDevice;
 use rustix::io::Errno;
 
 use super::Request;
-use crate::image::{Place, host_name, open_volume};
+use super::route::{self, Route};
+use crate::image::{Place, host_name};
 use crate::mount_options::{Intent, MountOptions, OnErrors};
 
 /// Everything becomes durable when nothing has changed for so long: sync(2) does not reach
@@ -21,6 +25,8 @@ pub(super) struct Opened {
     pub(super) volume: Served,
     /// One sentence, if it could not be opened for writing and nobody asked for reading.
     pub(super) why_read_only: Option<String>,
+    /// Whether the kernel may move content, as the image was opened.
+    pub(super) iomap: IomapMode,
 }
 
 /// Why an image is not opened for writing.
@@ -43,12 +49,13 @@ pub(super) fn open(request: &Request<'_>) -> anyhow::Result<Opened> {
         return open_for_reading(request, Some(format!("{}: {why}", name())));
     }
     match open_for_writing(request) {
-        Ok(volume) => {
+        Ok((volume, iomap)) => {
             log_recovery(volume.recovery_report(), "the journal was replayed");
             check_root(|| volume.inode(InodeNumber::ROOT)).with_context(name)?;
             Ok(Opened {
                 volume: volume.into(),
                 why_read_only: None,
+                iomap,
             })
         }
         Err(NotWritable::Fails(error)) => Err(error),
@@ -76,12 +83,10 @@ fn open_for_reading(request: &Request<'_>, remark: Option<String>) -> anyhow::Re
     if let Some(cache_bytes) = options.cache_bytes {
         open_options.cache_bytes = cache_bytes;
     }
-    let volume = open_volume(
-        request.image,
-        options.offset_bytes,
-        options.partition,
-        &open_options,
-    )?;
+    let route = route::choose(request, true)?;
+    let device = open_device(request, &route, true).map_err(|error| place(request).named(error))?;
+    let volume =
+        Volume::open(device, &open_options).with_context(|| request.image.display().to_string())?;
     let report = volume.recovery_report();
     if report.journal_was_dirty && open_options.recovery == Recovery::None {
         tracing::info!("the journal needs recovery and was left alone, as asked");
@@ -93,32 +98,55 @@ fn open_for_reading(request: &Request<'_>, remark: Option<String>) -> anyhow::Re
     Ok(Opened {
         volume: volume.into(),
         why_read_only: remark,
+        iomap: route.iomap,
     })
 }
 
-fn open_for_writing(request: &Request<'_>) -> Result<WritableVolume, NotWritable> {
-    let options = &request.options;
-    let place = Place {
+fn place<'a>(request: &Request<'a>) -> Place<'a> {
+    Place {
         image: request.image,
-        offset_bytes: options.offset_bytes,
-        partition: options.partition,
+        offset_bytes: request.options.offset_bytes,
+        partition: request.options.partition,
+    }
+}
+
+fn open_device(
+    request: &Request<'_>,
+    route: &Route,
+    read_only: bool,
+) -> images::Result<Arc<dyn BlockDevice>> {
+    let options = images::OpenOptions {
+        read_only,
+        offset_bytes: request.options.offset_bytes,
+        partition: request.options.partition,
+        direct: route.direct,
+        ..images::OpenOptions::default()
     };
-    let device = place.open(false).map_err(|error| match &error {
+    images::open(&route.path, &options)
+}
+
+fn open_for_writing(request: &Request<'_>) -> Result<(WritableVolume, IomapMode), NotWritable> {
+    let options = &request.options;
+    let place = place(request);
+    let route = route::choose(request, false).map_err(NotWritable::Fails)?;
+    let device = open_device(request, &route, false).map_err(|error| match &error {
         images::Error::Open { source, .. } if is_refused(source) => {
             NotWritable::But(source.to_string())
         }
         _ => NotWritable::Fails(place.named(error)),
     })?;
     let write_options = write_options(request, options);
-    WritableVolume::open(device, &write_options).map_err(|error| match error.kind() {
-        ErrorKind::Unsupported(_) | ErrorKind::ReadOnly => NotWritable::But(error.to_string()),
-        // What is damaged can be rescued.
-        ErrorKind::Corrupt(_) => NotWritable::But(error.to_string()),
-        _ => {
-            let named = anyhow::Error::from(error).context(request.image.display().to_string());
-            NotWritable::Fails(named)
-        }
-    })
+    let volume =
+        WritableVolume::open(device, &write_options).map_err(|error| match error.kind() {
+            ErrorKind::Unsupported(_) | ErrorKind::ReadOnly => NotWritable::But(error.to_string()),
+            // What is damaged can be rescued.
+            ErrorKind::Corrupt(_) => NotWritable::But(error.to_string()),
+            _ => {
+                let named = anyhow::Error::from(error).context(request.image.display().to_string());
+                NotWritable::Fails(named)
+            }
+        })?;
+    Ok((volume, route.iomap))
 }
 
 fn is_refused(error: &std::io::Error) -> bool {
@@ -152,7 +180,7 @@ fn write_options(request: &Request<'_>, options: &MountOptions) -> WriteOptions 
 }
 
 /// A mount whose root cannot be read would be of no use; better to say why now.
-fn check_root(root: impl FnOnce() -> fs_core::Result<std::sync::Arc<Inode>>) -> anyhow::Result<()> {
+fn check_root(root: impl FnOnce() -> fs_core::Result<Arc<Inode>>) -> anyhow::Result<()> {
     let root = root().context("cannot read the root directory")?;
     if root.file_type() != FileType::Directory {
         bail!("the root inode is not a directory, check the file system");

@@ -119,6 +119,7 @@ fn overwriting_costs_no_change_but_the_times() {
         },
     );
     let privileged = WriteContext {
+        kernel_moves_content: false,
         may_use_reserve: false,
         clear_privileges: true,
         keeps_times: false,
@@ -150,6 +151,7 @@ fn a_set_group_id_bit_without_group_execution_stays() {
     let time = Timestamp::default();
     edit(writer, number, InodeFlags::empty(), 0o106_644, time);
     let privileged = WriteContext {
+        kernel_moves_content: false,
         may_use_reserve: false,
         clear_privileges: true,
         keeps_times: false,

@@ -23,6 +23,7 @@ use crate::types::InodeNumber;
 /// What free blocks hold.
 const STALE: u8 = 0xE5;
 const AS_ROOT: WriteContext = WriteContext {
+    kernel_moves_content: false,
     may_use_reserve: true,
     clear_privileges: false,
     keeps_times: false,

@@ -84,7 +84,11 @@ impl WritableVolume {
         })
     }
 
-    fn on_content<T>(&self, inode: InodeNumber, act: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(super) fn on_content<T>(
+        &self,
+        inode: InodeNumber,
+        act: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
         self.changing_in_steps(|| {
             let _lock = self.shared.locks.exclusive(&[inode]);
             self.usable(inode)?;

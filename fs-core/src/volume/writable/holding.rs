@@ -51,28 +51,30 @@ impl WritableVolume {
     /// # Errors
     /// If it cannot be ended now; the next opening of the volume does it.
     pub fn release(&self, inode: InodeNumber) -> Result<()> {
-        self.release_many(inode, 1)
+        self.release_many(inode, 1).map(drop)
     }
 
     /// [`release`](Self::release), `times` times; more than it is held is as often as it is.
+    /// True if nobody holds the inode any more.
     ///
     /// # Errors
     /// As [`release`](Self::release).
-    pub fn release_many(&self, inode: InodeNumber, times: u64) -> Result<()> {
+    pub fn release_many(&self, inode: InodeNumber, times: u64) -> Result<bool> {
         self.check_unfinished()?;
         self.noted((|| {
             let _lock = self.shared.locks.exclusive(&[inode]);
             if !self.shared.retained.drop_some(inode, times) {
-                return Ok(());
+                return Ok(false);
             }
             self.writer().space.end_reservation(inode);
             match self.store().inode(inode) {
                 Ok(found) if found.links() == 0 => {
                     self.background.changed();
-                    self.finish_removal(inode, Removal::Orphan)
+                    self.finish_removal(inode, Removal::Orphan)?;
+                    Ok(true)
                 }
-                Ok(_) => Ok(()),
-                Err(error) if matches!(error.kind(), ErrorKind::Stale) => Ok(()),
+                Ok(_) => Ok(true),
+                Err(error) if matches!(error.kind(), ErrorKind::Stale) => Ok(true),
                 Err(error) => Err(error),
             }
         })())

@@ -7,6 +7,7 @@ mod durability;
 mod files;
 mod holding;
 mod identity;
+mod kernel_content;
 mod names;
 mod new_inode;
 mod open;

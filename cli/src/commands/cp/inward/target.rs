@@ -57,6 +57,7 @@ impl<'a> Target<'a> {
         may_use_reserve: bool,
     ) -> Self {
         let context = WriteContext {
+            kernel_moves_content: false,
             may_use_reserve,
             clear_privileges: true,
             keeps_times: false,

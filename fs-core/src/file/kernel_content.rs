@@ -1,0 +1,278 @@
+//! Content that somebody else moves: the kernel, which is told where a file's blocks lie.
+//!
+//! ```text
+//!  prepare     blocks for what is to be written, unwritten: whoever reads them meanwhile,
+//!              or after a crash, finds zeros
+//!  (the kernel writes)
+//!  complete    those blocks are written ones, and the size is what was written to
+//! ```
+//!
+//! Nothing here reads or writes content, but for files without extents: they have no unwritten
+//! blocks, so theirs are zeroed before they are mapped.
+
+use std::sync::Arc;
+
+use super::allocate::{UNWRITTEN_BLOCKS_MAX, fill_holes};
+use super::edit::{FileEdit, WriteContext, check_kind};
+use super::{inline, limits};
+use crate::change::Writer;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::inode::Inode;
+use crate::format::inode_flags::InodeFlags;
+use crate::mapping::{self, FILE_BLOCKS_MAX};
+use crate::run::{ExtentState, MappedExtent};
+use crate::types::{FileBlock, InodeNumber};
+
+/// Blocks that are zeroed and mapped at a time in a file without extents.
+const ZEROED_BLOCKS_MAX: u64 = 256;
+
+const END: FileBlock = FileBlock(FILE_BLOCKS_MAX);
+
+/// What is about to be written by somebody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WritePreparation {
+    /// First byte.
+    pub offset: u64,
+    /// Number of bytes, at least 1.
+    pub len_bytes: u64,
+    /// If nothing is mapped behind these bytes: how many more to allocate there, as far as
+    /// they can be had.
+    pub ahead_bytes: u64,
+}
+
+/// What has been written by somebody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriteCompletion {
+    /// First byte.
+    pub offset: u64,
+    /// Number of bytes, at least 1.
+    pub len_bytes: u64,
+    /// Unwritten blocks of the range, those it touches in part included, are written now.
+    pub converts: bool,
+}
+
+/// Has blocks at all of a range, or at least where it begins.
+pub(crate) fn prepare(
+    writer: &Writer,
+    number: InodeNumber,
+    preparation: WritePreparation,
+    context: WriteContext,
+) -> Result<()> {
+    let mut file = FileEdit::new(writer, number, context)?;
+    let inode = file.inode()?;
+    check_kind(&inode)?;
+    let limit = limits::size_max(&writer.store.superblock, &inode);
+    let end = preparation
+        .offset
+        .saturating_add(preparation.len_bytes)
+        .min(limit);
+    if preparation.offset >= end {
+        return Err(ErrorKind::FileTooLarge.into());
+    }
+    let inode = inline::to_blocks(&file, inode)?;
+    // Whoever asked looks at the map before the file is let go.
+    file.announces_mappings = false;
+    let has_extents = inode.flags().contains(InodeFlags::EXTENTS);
+    let filled = match has_extents {
+        true => fill_holes(&file, inode, preparation.offset, end, |_| None).map(drop),
+        false => fill_with_zeros(&file, preparation.offset, end),
+    };
+    match filled {
+        Err(error) if *error.kind() == ErrorKind::NoSpace => {
+            let first = file.look(&*file.inode()?, file.block_of(preparation.offset))?;
+            if first.state == ExtentState::Hole {
+                return Err(error);
+            }
+            return Ok(());
+        }
+        filled => filled?,
+    }
+    if has_extents && preparation.ahead_bytes > 0 {
+        let most = end.saturating_add(preparation.ahead_bytes).min(limit);
+        file.context.may_use_reserve = false;
+        allocate_ahead(&file, file.block_from(end), file.block_of(most))?;
+    }
+    Ok(())
+}
+
+/// Takes unwritten blocks for a range behind all that is mapped. Never fails for want of
+/// space.
+fn allocate_ahead(file: &FileEdit<'_>, from: FileBlock, stop: FileBlock) -> Result<()> {
+    let inode = file.inode()?;
+    let behind = mapping::map(file.store(), &inode, from, END)?;
+    if behind.state != ExtentState::Hole || behind.end() < END {
+        return Ok(());
+    }
+    let mut at = from;
+    while at < stop {
+        let len_blocks = (stop.0 - at.0).min(UNWRITTEN_BLOCKS_MAX);
+        let inode = file.inode()?;
+        let taken = file.change_once(file.run_credits(&inode), |change| {
+            let taken = file.take(change, &inode, at, len_blocks)?;
+            let run = MappedExtent {
+                file_block: at,
+                len_blocks: taken.len_blocks,
+                state: ExtentState::Unwritten(taken.start),
+            };
+            mapping::insert(change, file.number, run)?;
+            Ok(run.end())
+        });
+        at = match taken {
+            Ok(end) => end,
+            Err(error) if *error.kind() == ErrorKind::NoSpace => return Ok(()),
+            Err(error) => return Err(error),
+        };
+    }
+    Ok(())
+}
+
+fn fill_with_zeros(file: &FileEdit<'_>, offset: u64, end: u64) -> Result<()> {
+    let (mut at, stop) = (file.block_of(offset), file.block_from(end));
+    while at < stop {
+        let inode = file.inode()?;
+        let run = file.look(&inode, at)?;
+        let next = run.end().min(stop);
+        at = match run.state {
+            ExtentState::Hole => zeroed(file, &inode, at, next.0 - at.0)?,
+            _ => next,
+        };
+    }
+    Ok(())
+}
+
+/// Maps zeroed blocks at the start of a hole; returns how far it came.
+fn zeroed(file: &FileEdit<'_>, inode: &Inode, at: FileBlock, len_blocks: u64) -> Result<FileBlock> {
+    file.change(file.run_credits(inode), |change| {
+        let taken = file.take(change, inode, at, len_blocks.min(ZEROED_BLOCKS_MAX))?;
+        let device = file.store().cache.device();
+        let place = file.device_offset(taken.start, 0);
+        device.write_zeroes(place, taken.len_blocks.saturating_mul(file.block_bytes))?;
+        let run = MappedExtent {
+            file_block: at,
+            len_blocks: taken.len_blocks,
+            state: ExtentState::Written(taken.start),
+        };
+        mapping::insert(change, file.number, run)?;
+        Ok(run.end())
+    })
+}
+
+/// Takes note of what was written.
+pub(crate) fn complete(
+    writer: &Writer,
+    number: InodeNumber,
+    completion: WriteCompletion,
+) -> Result<()> {
+    let context = WriteContext {
+        keeps_times: true,
+        kernel_moves_content: true,
+        ..WriteContext::default()
+    };
+    let mut file = FileEdit::new(writer, number, context)?;
+    file.announces_mappings = false;
+    let inode = file.inode()?;
+    check_kind(&inode)?;
+    let end = completion
+        .offset
+        .checked_add(completion.len_bytes)
+        .filter(|&end| end <= limits::size_max(&writer.store.superblock, &inode))
+        .ok_or(ErrorKind::FileTooLarge)?;
+    let (first, stop) = (file.block_of(completion.offset), file.block_from(end));
+    let unwritten = written_runs(&file, &inode, first, stop)?;
+    let has_extents = inode.flags().contains(InodeFlags::EXTENTS);
+    if completion.converts && !has_extents {
+        return Err(Error::corrupt(
+            format_args!("completed write to inode {number}"),
+            None,
+            "a file with unwritten blocks",
+            "one without extents",
+        ));
+    }
+    let size = (end > inode.size_bytes()).then_some(end);
+    let unwritten = match completion.converts {
+        true => unwritten,
+        false => Vec::new(),
+    };
+    settle(&file, &inode, &unwritten, size)
+}
+
+/// The unwritten parts of a range of which at least something is mapped.
+fn written_runs(
+    file: &FileEdit<'_>,
+    inode: &Inode,
+    first: FileBlock,
+    stop: FileBlock,
+) -> Result<Vec<MappedExtent>> {
+    let (mut at, mut has_blocks, mut unwritten) = (first, false, Vec::new());
+    for _ in 0..mapping::LOOKS_MAX {
+        if at >= stop {
+            break;
+        }
+        let mut run = file.look(inode, at)?;
+        run.len_blocks = run.len_blocks.min(stop.0 - at.0);
+        at = run.end();
+        has_blocks |= run.state != ExtentState::Hole;
+        if matches!(run.state, ExtentState::Unwritten(_)) {
+            unwritten.push(run);
+        }
+    }
+    if has_blocks {
+        return Ok(unwritten);
+    }
+    Err(Error::corrupt(
+        format_args!("completed write to inode {}", file.number),
+        None,
+        format_args!(
+            "blocks at file blocks {first} to {}",
+            stop.0.saturating_sub(1)
+        ),
+        "none",
+    ))
+}
+
+/// Makes runs written, and the last of them with the size.
+fn settle(
+    file: &FileEdit<'_>,
+    inode: &Arc<Inode>,
+    unwritten: &[MappedExtent],
+    size: Option<u64>,
+) -> Result<()> {
+    let Some((last, before)) = unwritten.split_last() else {
+        if size.is_none() {
+            return Ok(());
+        }
+        return file.change(file.run_credits(inode), |change| {
+            file.stamp(change, size).map(drop)
+        });
+    };
+    for run in before {
+        let inode = file.inode()?;
+        file.change(file.run_credits(&inode), |change| {
+            mapping::convert(change, file.number, run.file_block..run.end(), true)
+        })?;
+    }
+    let inode = file.inode()?;
+    file.change(file.run_credits(&inode), |change| {
+        mapping::convert(change, file.number, last.file_block..last.end(), true)?;
+        match size {
+            Some(_) => file.stamp(change, size).map(drop),
+            None => Ok(()),
+        }
+    })
+}
+
+/// Gives back the blocks wholly behind the size, those before `from` excepted.
+pub(crate) fn trim(writer: &Writer, number: InodeNumber, from: FileBlock) -> Result<()> {
+    let file = FileEdit::new(writer, number, WriteContext::default())?;
+    let inode = file.inode()?;
+    if check_kind(&inode).is_err() || inode.has_inline_data() {
+        return Ok(());
+    }
+    let start = file.block_from(inode.size_bytes()).max(from);
+    let behind = mapping::map(file.store(), &inode, start, END)?;
+    if behind.state == ExtentState::Hole && behind.end() >= END {
+        return Ok(());
+    }
+    writer.space.end_reservation(number);
+    file.remove_blocks(start..END)
+}

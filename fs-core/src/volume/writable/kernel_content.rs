@@ -1,0 +1,95 @@
+//! Files whose content the kernel moves: where it lies, and what has become of it.
+
+use std::sync::Arc;
+
+use super::WritableVolume;
+use crate::error::Result;
+use crate::file::{self, WriteCompletion, WriteContext, WritePreparation};
+use crate::mapping::MappingObserver;
+use crate::types::{FileBlock, InodeNumber};
+use crate::volume::MappingView;
+
+impl WritableVolume {
+    /// Has somebody told of changes of maps, from now on; the first who asks.
+    pub fn observe_mappings(&self, observer: Arc<dyn MappingObserver>) {
+        let _ = self.writer().mapping_observer.set(observer);
+    }
+
+    /// Looks at a file's map. What is said to others in `look` is said before the map can
+    /// change.
+    ///
+    /// # Errors
+    /// `Stale`, and those of `look`.
+    pub fn with_mapping<T>(
+        &self,
+        file: InodeNumber,
+        look: impl FnOnce(&MappingView<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.look(file, |_| look(&self.view(file)?))
+    }
+
+    /// Makes sure that somebody else can write to a range: all of it has blocks then, new ones
+    /// unwritten, or where space ran out at least its first byte. Size and times stay. Then
+    /// looks at the map.
+    ///
+    /// # Errors
+    /// `NoSpace`, `FileTooLarge` at the largest size and behind it, `Encrypted`, `NotPermitted`
+    /// for what fs-verity seals, `Stale`, and those of `look`. That a file is immutable is no
+    /// error: what is written back may be older than that.
+    pub fn prepare_write<T>(
+        &self,
+        file: InodeNumber,
+        preparation: WritePreparation,
+        context: WriteContext,
+        look: impl FnOnce(&MappingView<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.on_content(file, || {
+            file::prepare(self.writer(), file, preparation, context)?;
+            look(&self.view(file)?)
+        })
+    }
+
+    /// Takes note of what somebody else has written: see [`WriteCompletion`]. The size becomes
+    /// at least the end of it. It is the running transaction's; nothing is written for it now.
+    /// Then looks at the map.
+    ///
+    /// # Errors
+    /// `Corrupt` if the range has no blocks at all, or is to be converted in a file without
+    /// extents: then nothing is changed. `FileTooLarge`, `Stale`, and those of `look`.
+    pub fn complete_write<T>(
+        &self,
+        file: InodeNumber,
+        completion: WriteCompletion,
+        look: impl FnOnce(&MappingView<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.on_content(file, || {
+            file::complete(self.writer(), file, completion)?;
+            look(&self.view(file)?)
+        })
+    }
+
+    /// Gives back blocks of a file that lie wholly behind its size, at `from` or behind it.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn trim_preallocation(&self, file: InodeNumber, from: FileBlock) -> Result<()> {
+        self.on_content(file, || file::trim(self.writer(), file, from))
+    }
+
+    /// Stops writing for good, as after a failed write of the journal: every later change
+    /// fails.
+    pub fn shut_down(&self) {
+        self.writer().transactions.stop("it was shut down");
+        self.shared.note_stop();
+    }
+
+    /// For who holds the file's lock.
+    fn view(&self, file: InodeNumber) -> Result<MappingView<'_>> {
+        let inode = self.in_use(file)?;
+        Ok(MappingView::new(
+            self.store(),
+            Some(&self.writer().space),
+            inode,
+        ))
+    }
+}

@@ -1,0 +1,83 @@
+//! IOEND and END: what the kernel has written.
+
+use fs_core::WriteCompletion;
+use rustix::io::Errno;
+
+use super::Iomap;
+use crate::failure::Failure;
+use crate::replies::Reply;
+use crate::server::{Server, number_of};
+use crate::wire::{EndIn, InHeader, IoendIn, IoendOut, ioend_flag, iomap_flag, iomap_op};
+
+/// Content has been written, or could not be.
+///
+/// The size is raised by what was written whether the kernel thinks that it grows or not: it
+/// may have taken a size we told it in between for the one that is recorded.
+pub(crate) fn ioend(
+    server: &Server,
+    iomap: &Iomap,
+    header: &InHeader,
+    done: &IoendIn,
+) -> Result<Reply<'static>, Failure> {
+    let file = number_of(header.nodeid)?;
+    if done.flags & !ioend_flag::KNOWN != 0 || done.attr_ino != u64::from(file.0) {
+        return Err(Errno::INVAL.into());
+    }
+    let is = |flag| done.flags & flag != 0;
+    if is(ioend_flag::SWAPOFF) {
+        iomap.files.set_swap_file(file, false);
+    }
+    if done.error != 0 || done.written == 0 {
+        // Nothing is there that was not before.
+        let newsize = server.volume.inode(file)?.size_bytes();
+        return Ok(Reply::Ioend(IoendOut { newsize }));
+    }
+    let volume = server.writer()?;
+    if is(ioend_flag::SHARED) {
+        // No mapping of ours said so.
+        return Err(Errno::UCLEAN.into());
+    }
+    let completion = WriteCompletion {
+        offset: done.pos,
+        len_bytes: done.written,
+        converts: is(ioend_flag::UNWRITTEN),
+    };
+    // When the kernel has heard our answer, it drops the mappings of what was written. The
+    // rest of the run is worth pushing: the next IOEND's push, or the next open, fills the gap.
+    let newsize = volume.complete_write(file, completion, |view| {
+        if !view.is_inline() {
+            let run = view.around(iomap.geometry.block_of(done.pos))?;
+            iomap.push(view, &run, 1)?;
+            iomap.dropped_by_kernel(file);
+        }
+        Ok(view.inode().size_bytes())
+    })?;
+    Ok(Reply::Ioend(IoendOut { newsize }))
+}
+
+/// An operation is over. Nothing was held for it. In files without extents blocks are written
+/// from the start, so that IOEND may stay away: their new size is learnt here.
+pub(crate) fn end(
+    server: &Server,
+    header: &InHeader,
+    ended: &EndIn,
+) -> Result<Reply<'static>, Failure> {
+    let file = number_of(header.nodeid)?;
+    if ended.opflags & !iomap_op::KNOWN != 0 || ended.attr_ino != u64::from(file.0) {
+        return Err(Errno::INVAL.into());
+    }
+    let written = u64::try_from(ended.written).unwrap_or(0);
+    let grew = ended.map.flags & iomap_flag::SIZE_CHANGED != 0
+        && ended.map.flags & iomap_flag::MERGED != 0;
+    if grew && written > 0 && written <= ended.count {
+        let completion = WriteCompletion {
+            offset: ended.pos,
+            len_bytes: written,
+            converts: false,
+        };
+        server
+            .writer()?
+            .complete_write(file, completion, |_| Ok(()))?;
+    }
+    Ok(Reply::Done)
+}

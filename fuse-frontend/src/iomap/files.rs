@@ -1,0 +1,158 @@
+//! What is remembered of each file the kernel knows: who has it open, and what was pushed.
+
+use std::collections::HashMap;
+
+use crossbeam_utils::CachePadded;
+use fs_core::{FileBlock, InodeNumber};
+use parking_lot::Mutex;
+
+/// Threads rarely meet in one of this many tables.
+const SHARDS: usize = 16;
+
+/// One file.
+#[derive(Debug, Default)]
+pub(super) struct FileState {
+    /// How often it is open for writing.
+    writers: u32,
+    /// Mappings the kernel's tree holds at most.
+    pub(super) records: u32,
+    /// Where the last push of several mappings ended.
+    pub(super) pushed_end: FileBlock,
+    /// The kernel has dropped mappings since it was given all.
+    pub(super) lacks_some: bool,
+    /// From here on blocks behind the end were allocated by nobody's wish.
+    ahead_from: Option<FileBlock>,
+    is_swap_file: bool,
+}
+
+/// All files. Entries go when the kernel forgets a file, so there are never more of them than
+/// the kernel has inodes.
+#[derive(Debug)]
+pub(super) struct Files {
+    shards: [CachePadded<Mutex<HashMap<InodeNumber, FileState>>>; SHARDS],
+}
+
+impl Files {
+    pub(super) fn new() -> Self {
+        Self {
+            shards: std::array::from_fn(|_| CachePadded::new(Mutex::default())),
+        }
+    }
+
+    /// Looks at a file's state, or changes it. Nothing else is locked meanwhile.
+    pub(super) fn with<T>(
+        &self,
+        file: InodeNumber,
+        act: impl FnOnce(&mut FileState) -> T,
+    ) -> Option<T> {
+        let mut shard = self.shard(file)?.lock();
+        Some(act(shard.entry(file).or_default()))
+    }
+
+    /// Looks at what is known of a file, if anything is.
+    fn known<T>(&self, file: InodeNumber, act: impl FnOnce(&mut FileState) -> T) -> Option<T> {
+        let mut shard = self.shard(file)?.lock();
+        shard.get_mut(&file).map(act)
+    }
+
+    /// Somebody opens a file. True if the kernel lacks mappings of it.
+    pub(super) fn opened(&self, file: InodeNumber, writes: bool) -> bool {
+        let opened = self.with(file, |state| {
+            state.writers = state.writers.saturating_add(u32::from(writes));
+            state.records == 0 || state.lacks_some
+        });
+        opened.unwrap_or(true)
+    }
+
+    /// The opposite. Where blocks that were allocated ahead begin, if nobody is left to use
+    /// them; it is said once.
+    pub(super) fn released(&self, file: InodeNumber, writes: bool) -> Option<FileBlock> {
+        self.known(file, |state| {
+            state.writers = state.writers.saturating_sub(u32::from(writes));
+            match state.writers {
+                0 => state.ahead_from.take(),
+                _ => None,
+            }
+        })?
+    }
+
+    /// Blocks from here on were allocated ahead.
+    pub(super) fn allocated_ahead(&self, file: InodeNumber, from: FileBlock) {
+        self.with(file, |state| {
+            let before = state.ahead_from.unwrap_or(from);
+            state.ahead_from = Some(before.min(from));
+        });
+    }
+
+    /// Somebody wants blocks behind the end to stay.
+    pub(super) fn keep_ahead(&self, file: InodeNumber) {
+        self.known(file, |state| state.ahead_from = None);
+    }
+
+    /// Whether mappings of a file may lie in the kernel's cache.
+    pub(super) fn was_pushed(&self, file: InodeNumber) -> bool {
+        self.known(file, |state| state.records > 0).unwrap_or(false)
+    }
+
+    pub(super) fn set_swap_file(&self, file: InodeNumber, is_swap_file: bool) {
+        self.with(file, |state| state.is_swap_file = is_swap_file);
+    }
+
+    pub(super) fn is_swap_file(&self, file: InodeNumber) -> bool {
+        self.known(file, |state| state.is_swap_file)
+            .unwrap_or(false)
+    }
+
+    /// The kernel no longer knows a file.
+    pub(super) fn forget(&self, file: InodeNumber) {
+        if let Some(shard) = self.shard(file) {
+            shard.lock().remove(&file);
+        }
+    }
+
+    fn shard(&self, file: InodeNumber) -> Option<&Mutex<HashMap<InodeNumber, FileState>>> {
+        let shard = self.shards.get(file.0 as usize % SHARDS)?;
+        Some(shard)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: InodeNumber = InodeNumber(12);
+
+    #[test]
+    fn what_was_allocated_ahead_is_given_back_by_the_last_writer() {
+        let files = Files::new();
+        assert!(files.opened(FILE, true));
+        files.opened(FILE, true);
+        files.opened(FILE, false);
+        files.allocated_ahead(FILE, FileBlock(9));
+        files.allocated_ahead(FILE, FileBlock(20));
+        assert_eq!(files.released(FILE, true), None);
+        assert_eq!(files.released(FILE, true), Some(FileBlock(9)));
+        assert_eq!(files.released(FILE, false), None);
+        // More often than it was opened, and unknown files: nothing happens.
+        assert_eq!(files.released(FILE, true), None);
+        assert_eq!(files.released(InodeNumber(13), true), None);
+    }
+
+    #[test]
+    fn what_somebody_wants_stays() {
+        let files = Files::new();
+        files.opened(FILE, true);
+        files.allocated_ahead(FILE, FileBlock(9));
+        files.keep_ahead(FILE);
+        assert_eq!(files.released(FILE, true), None);
+    }
+
+    #[test]
+    fn a_forgotten_file_is_as_new() {
+        let files = Files::new();
+        files.with(FILE, |state| state.records = 3);
+        assert!(files.was_pushed(FILE) && !files.opened(FILE, false));
+        files.forget(FILE);
+        assert!(!files.was_pushed(FILE) && files.opened(FILE, false));
+    }
+}

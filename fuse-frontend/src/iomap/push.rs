@@ -1,0 +1,196 @@
+//! Mappings to the kernel, and back from it.
+//!
+//! Both are one write(2) whose effect is there when it returns, and which waits for nobody but
+//! who looks at the same mappings: they may be sent while the file is locked here. For one file
+//! they are, always, so that they arrive in the order of what happened.
+
+use std::ops::Range;
+
+use fs_core::{FileBlock, InodeNumber, MappedExtent, MappingObserver, MappingView, Result};
+use rustix::io::Errno;
+use zerocopy::{Immutable, IntoBytes};
+
+use super::Iomap;
+use super::geometry::beside;
+use super::tallies::count;
+use crate::node::node_of;
+use crate::wire::{
+    InvalMappings, IomapIo, NOTIFY_INVAL_MAPPINGS, NOTIFY_UPSERT_MAPPINGS, OutHeader,
+    UpsertMappings, iomap_type,
+};
+
+/// Longest notice in bytes.
+const NOTICE_BYTES_MAX: usize = size_of::<OutHeader>() + size_of::<UpsertMappings>();
+/// `FUSE_IOMAP_INVAL_TO_EOF`: a range without an end.
+const TO_EOF: u64 = u64::MAX;
+
+impl Iomap {
+    /// Pushes `first`, and of what follows it inside the file as much as makes `most` together.
+    /// False if the kernel would not have `first`.
+    pub(super) fn push(
+        &self,
+        view: &MappingView<'_>,
+        first: &MappedExtent,
+        most: u32,
+    ) -> Result<bool> {
+        let file = view.inode().number();
+        let end = self.geometry.block_from(view.inode().size_bytes());
+        let mut following = Vec::new();
+        let mut at = first.end();
+        while at < end && (following.len() as u64).saturating_add(1) < u64::from(most) {
+            let run = view.around(at)?;
+            at = run.end();
+            following.push(self.mapping(view, &run));
+        }
+        self.make_room(file, following.len() as u64 + 1);
+        let is_whole = at >= end;
+        for mapping in &following {
+            if self.upsert(file, mapping).is_err() {
+                break;
+            }
+            count(&self.tallies.upserts_ahead);
+        }
+        // What was asked for comes last: what makes room for others cannot push it out.
+        let is_there = self.upsert(file, &self.mapping(view, first)).is_ok();
+        self.files.with(file, |state| {
+            if most > 1 {
+                state.pushed_end = at;
+            }
+            if is_whole && first.file_block == FileBlock(0) {
+                state.lacks_some = !is_there;
+            }
+        });
+        Ok(is_there)
+    }
+
+    /// Pushes a file's mappings from the start, for who has just opened it.
+    pub(super) fn push_all(&self, view: &MappingView<'_>) -> Result<()> {
+        if view.is_inline() || view.inode().size_bytes() == 0 {
+            return Ok(());
+        }
+        let first = view.around(FileBlock(0))?;
+        let is_there = self.push(view, &first, self.policy.at_open())?;
+        if is_there {
+            count(&self.tallies.upserts_ahead);
+        }
+        Ok(())
+    }
+
+    /// Whether a miss in this run is that of a reader who came to where the last push ended.
+    pub(super) fn is_sequential(&self, file: InodeNumber, run: &MappedExtent) -> bool {
+        let pushed_end = self.files.with(file, |state| state.pushed_end);
+        pushed_end.is_some_and(|end| end > FileBlock(0) && end == run.file_block)
+    }
+
+    /// The kernel itself drops the mappings of a range that was written, when it hears of it.
+    pub(super) fn dropped_by_kernel(&self, file: InodeNumber) {
+        self.files.with(file, |state| {
+            state.lacks_some = true;
+            // What is left on both sides may be two.
+            state.records = state.records.saturating_add(1);
+        });
+    }
+
+    pub(super) fn mapping(&self, view: &MappingView<'_>, run: &MappedExtent) -> IomapIo {
+        let device = self.devices.main();
+        self.geometry.mapping(run, device, view.has_extents())
+    }
+
+    /// Has the kernel's tree hold no more than it can.
+    fn make_room(&self, file: InodeNumber, records: u64) {
+        let most = u64::from(self.policy.tree_records_max);
+        let is_full = self.files.with(file, |state| {
+            u64::from(state.records).saturating_add(records) > most
+        });
+        if is_full == Some(true) {
+            self.take_back(file, 0..TO_EOF);
+        }
+    }
+
+    fn upsert(&self, file: InodeNumber, read: &IomapIo) -> std::result::Result<(), Errno> {
+        let notice = UpsertMappings {
+            nodeid: node_of(file),
+            attr_ino: u64::from(file.0),
+            read: *read,
+            // Writes go where reads come from, as long as nothing is shared.
+            write: beside(read, iomap_type::NOCACHE),
+        };
+        self.notify(NOTIFY_UPSERT_MAPPINGS, &notice)?;
+        count(&self.tallies.upserts);
+        self.files.with(file, |state| {
+            state.records = state.records.saturating_add(1);
+        });
+        Ok(())
+    }
+
+    /// Takes mappings back: bytes, whole blocks, to the end of all if that is [`TO_EOF`].
+    fn take_back(&self, file: InodeNumber, bytes: Range<u64>) {
+        let block = u64::from(self.geometry.block_bytes);
+        if bytes.is_empty() || bytes.start >= self.geometry.max_bytes {
+            return;
+        }
+        if bytes.start == 0 && bytes.end == TO_EOF {
+            self.files.with(file, |state| state.records = 0);
+            // In two parts: where all is dropped at once, kernels forget to say so to who is
+            // using a mapping at that moment.
+            self.invalidate(file, 0, block);
+            self.invalidate(file, block, TO_EOF);
+        } else if bytes.end >= self.geometry.max_bytes {
+            self.invalidate(file, bytes.start, TO_EOF);
+        } else {
+            self.invalidate(file, bytes.start, bytes.end - bytes.start);
+        }
+        self.files.with(file, |state| state.lacks_some = true);
+    }
+
+    fn invalidate(&self, file: InodeNumber, offset: u64, length: u64) {
+        let notice = InvalMappings {
+            nodeid: node_of(file),
+            attr_ino: u64::from(file.0),
+            read_offset: offset,
+            read_length: length,
+            write_offset: 0,
+            write_length: 0,
+        };
+        // A file the kernel has forgotten has no mappings either.
+        if self.notify(NOTIFY_INVAL_MAPPINGS, &notice).is_ok() {
+            count(&self.tallies.invalidations);
+        }
+    }
+
+    fn notify<T: IntoBytes + Immutable>(
+        &self,
+        code: i32,
+        body: &T,
+    ) -> std::result::Result<(), Errno> {
+        let header = OutHeader {
+            len: u32::try_from(size_of::<OutHeader>() + size_of::<T>()).unwrap_or(u32::MAX),
+            error: code,
+            unique: 0,
+        };
+        let mut message = [0; NOTICE_BYTES_MAX];
+        let len = size_of::<OutHeader>() + size_of::<T>();
+        let parts = header.as_bytes().iter().chain(body.as_bytes());
+        message
+            .iter_mut()
+            .zip(parts)
+            .for_each(|(to, from)| *to = *from);
+        let outcome = self.calls.notify(message.get(..len).unwrap_or(&message));
+        outcome.map_err(|error| {
+            let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+            tracing::debug!(code, "the kernel refused a notice: {error}");
+            self.tallies.refused(errno);
+            errno
+        })
+    }
+}
+
+impl MappingObserver for Iomap {
+    fn changing(&self, file: InodeNumber, blocks: Range<FileBlock>) {
+        if !self.files.was_pushed(file) {
+            return;
+        }
+        let (start, len) = self.geometry.byte_range(&blocks);
+        self.take_back(file, start..start.saturating_add(len));
+    }
+}

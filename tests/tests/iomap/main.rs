@@ -1,0 +1,6 @@
+//! The server on a kernel with FUSE iomap: the real session loops against the simulated kernel.
+
+mod basic;
+mod device;
+mod reach;
+mod rig;
