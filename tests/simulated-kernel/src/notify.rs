@@ -87,6 +87,14 @@ impl Shared {
     }
 
     fn upsert(&self, upsert: &Upsert) -> Result<(), Refusal> {
+        let outcome = self.upsert_judged(upsert);
+        if let Err((errno, _)) = outcome {
+            self.record.counter.upsert_refused(errno);
+        }
+        outcome
+    }
+
+    fn upsert_judged(&self, upsert: &Upsert) -> Result<(), Refusal> {
         let inode = self.target(upsert.nodeid, upsert.attr_ino)?;
         let mut cache = inode.cache.lock();
         let context = inode.context(self, cache.is_some());
