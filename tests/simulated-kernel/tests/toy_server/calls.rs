@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use simulated_kernel::numbers::{attr, op, setattr};
+use simulated_kernel::numbers::{attr, notify, op, setattr};
 use simulated_kernel::wire::{
     Attr, AttrOut, CreateOut, Dirent, EntryOut, GetxattrIn, GetxattrOut, OpenOut, ReadIn,
     SetattrIn, StatfsOut,
@@ -11,7 +11,7 @@ use simulated_kernel::wire::{
 use simulated_kernel::{Errno, Kernel};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::toy::{Mounted, NODE, Options, VARIANTS, set_error};
+use crate::toy::{Mounted, NODE, Options, VARIANTS, message, set_error};
 
 /// Requests as they came: opcode and body.
 type Seen = Arc<Mutex<Vec<(u32, Vec<u8>)>>>;
@@ -252,5 +252,26 @@ fn what_trees_hold_is_counted() {
         let counts = kernel.counts();
         assert_eq!(counts.upserts_refused.get(&12), Some(&1));
         assert_eq!(counts.begins_with(0), counts.begin_count());
+    }
+}
+
+#[test]
+fn names_in_notifications_have_their_length() {
+    for variant in VARIANTS {
+        for (code, fixed) in [(notify::INVAL_ENTRY, 16), (notify::DELETE, 24)] {
+            let mounted = Mounted::new(Options::new(variant));
+            let send = |namelen: u32, name: &[u8]| {
+                let mut payload = vec![0; fixed];
+                payload[fixed - 8..fixed - 4].copy_from_slice(&namelen.to_ne_bytes());
+                payload.extend_from_slice(name);
+                mounted.handle.notify(&message(code, &payload))
+            };
+            assert_eq!(send(4, b"name\0"), Ok(()));
+            mounted.assert_clean();
+            assert_eq!(send(4, b"name"), Err(Errno::INVAL));
+            assert_eq!(send(5, b"name\0"), Err(Errno::INVAL));
+            assert_eq!(send(1025, &[0; 1026]), Err(Errno::NAMETOOLONG));
+            assert_eq!(mounted.kernel.violations().len(), 3);
+        }
     }
 }
