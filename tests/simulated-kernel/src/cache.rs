@@ -23,6 +23,7 @@ pub struct MappingCache {
     /// `None`: absent, every write is a pure overwrite.
     write: Option<MappingTree>,
     sequence: u64,
+    bytes_max: u64,
 }
 
 impl Default for MappingCache {
@@ -31,6 +32,7 @@ impl Default for MappingCache {
             read: MappingTree::default(),
             write: None,
             sequence: 1,
+            bytes_max: 0,
         }
     }
 }
@@ -54,6 +56,17 @@ impl MappingCache {
         self.write.as_ref()
     }
 
+    /// What either tree counted for at most, at any time, against its limit.
+    #[must_use]
+    pub fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
+
+    fn note_bytes(&mut self) {
+        let write = self.write.as_ref().map_or(0, MappingTree::bytes);
+        self.bytes_max = self.bytes_max.max(self.read.bytes()).max(write);
+    }
+
     /// Inserts a pair that was judged before; how many trees were emptied for their size.
     pub fn upsert(&mut self, read: Mapping, write: Mapping, limit_bytes: u64) -> u64 {
         let mut dropped = 0;
@@ -67,6 +80,7 @@ impl MappingCache {
             dropped += u64::from(tree.upsert(write, limit_bytes));
             self.sequence += 1;
         }
+        self.note_bytes();
         dropped
     }
 
@@ -95,6 +109,8 @@ impl MappingCache {
             remove(tree, range);
         }
         self.sequence += u64::from(changed);
+        // Removing the middle of a record leaves two.
+        self.note_bytes();
     }
 
     /// Drops a range of both trees, as the kernel does by itself (5.7).
@@ -104,6 +120,8 @@ impl MappingCache {
             changed |= tree.remove(start, end);
         }
         self.sequence += u64::from(changed);
+        // Removing the middle of a record leaves two.
+        self.note_bytes();
     }
 
     /// Looks up `pos` for an operation (5.5). `None` is a miss.

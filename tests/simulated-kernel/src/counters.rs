@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use rustix::io::Errno;
 
 use crate::rule::Rule;
 
@@ -16,6 +17,8 @@ pub struct Counts {
     pub begins: BTreeMap<u32, u64>,
     /// Upserts accepted.
     pub upserts: u64,
+    /// Upserts refused, by the errno's number.
+    pub upserts_refused: BTreeMap<i32, u64>,
     /// INVAL_MAPPINGS accepted.
     pub invalidations: u64,
     /// Lookups in the mapping cache that needed no BEGIN.
@@ -35,6 +38,14 @@ impl Counts {
         self.begins.values().sum()
     }
 
+    /// BEGINs that had all of these operation flags.
+    #[must_use]
+    pub fn begins_with(&self, opflags: u32) -> u64 {
+        let with = |flags: &u32| flags & opflags == opflags;
+        let begins = self.begins.iter().filter(|(flags, _)| with(flags));
+        begins.map(|(_, count)| count).sum()
+    }
+
     /// Requests with an opcode.
     #[must_use]
     pub fn request_count(&self, opcode: u32) -> u64 {
@@ -46,6 +57,7 @@ impl Counts {
 pub(crate) struct Counter {
     requests: Mutex<BTreeMap<u32, u64>>,
     begins: Mutex<BTreeMap<u32, u64>>,
+    upserts_refused: Mutex<BTreeMap<i32, u64>>,
     pub(crate) upserts: AtomicU64,
     pub(crate) invalidations: AtomicU64,
     pub(crate) cache_hits: AtomicU64,
@@ -66,12 +78,18 @@ impl Counter {
         *self.begins.lock().entry(opflags).or_default() += 1;
     }
 
+    pub(crate) fn upsert_refused(&self, errno: Errno) {
+        let mut refused = self.upserts_refused.lock();
+        *refused.entry(errno.raw_os_error()).or_default() += 1;
+    }
+
     pub(crate) fn counts(&self, refused: BTreeMap<Rule, u64>) -> Counts {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Counts {
             requests: self.requests.lock().clone(),
             begins: self.begins.lock().clone(),
             upserts: of(&self.upserts),
+            upserts_refused: self.upserts_refused.lock().clone(),
             invalidations: of(&self.invalidations),
             cache_hits: of(&self.cache_hits),
             trees_dropped: of(&self.trees_dropped),

@@ -1,6 +1,6 @@
 //! A block device in memory that knows what is durable and who owns which block.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map};
 use std::fmt;
 
 use parking_lot::{Mutex, RwLock};
@@ -29,8 +29,9 @@ pub struct Stray {
 struct Content {
     size: u64,
     fails: bool,
-    live: BTreeMap<u64, Box<[u8]>>,
-    /// What chunks were at the last flush, of those changed since.
+    live: HashMap<u64, Box<[u8]>>,
+    /// What chunks were at the last flush, of those changed since; in order, so that a power
+    /// cut asks for them in the same order each time.
     durable: BTreeMap<u64, Option<Box<[u8]>>>,
 }
 
@@ -128,13 +129,16 @@ impl SimDevice {
     /// As for reading.
     pub fn write_at(&self, addr: u64, bytes: &[u8]) -> Result<(), Errno> {
         let mut content = self.content.lock();
+        let content = &mut *content;
         content.check(addr, bytes.len())?;
         for_chunks(addr, bytes.len(), |chunk, within, range| {
             let Some(source) = bytes.get(range) else {
                 return;
             };
-            let old = content.live.get(&chunk).cloned();
-            content.durable.entry(chunk).or_insert(old);
+            // Only the first write since a flush pays for a copy.
+            if let btree_map::Entry::Vacant(slot) = content.durable.entry(chunk) {
+                slot.insert(content.live.get(&chunk).cloned());
+            }
             let zeroes = || vec![0; CHUNK_BYTES as usize].into_boxed_slice();
             let data = content.live.entry(chunk).or_insert_with(zeroes);
             let end = within + source.len();

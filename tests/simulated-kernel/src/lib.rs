@@ -25,11 +25,13 @@
 //!   device ([`Kernel::plug`]).
 //! * A folio of the page cache is one block of the file system.
 
+mod attributes;
 mod backing;
 mod buffered;
 mod cache;
 #[cfg(test)]
 mod cache_tests;
+mod census;
 mod channel;
 mod completion;
 mod config;
@@ -37,6 +39,7 @@ mod conformance;
 mod counters;
 mod device;
 mod direct;
+mod directory;
 mod errors;
 mod handle;
 mod inode;
@@ -45,6 +48,7 @@ mod judge;
 #[cfg(test)]
 mod judge_tests;
 mod kernel;
+mod listing;
 mod locate;
 mod mapping;
 mod names;
@@ -65,15 +69,18 @@ mod tree;
 mod tree_tests;
 pub mod wire;
 mod writeback;
+mod xattr;
 
 pub use backing::{Access, Descriptor};
 pub use cache::{Hit, MappingCache};
+pub use census::InCore;
 pub use counters::Counts;
 pub use device::{OwnerOf, SimDevice, Stray};
 pub use errors::StartError;
 pub use handle::Handle;
 pub use judge::{Context, judge_mapping, judge_pair};
 pub use kernel::{Kernel, ServerSide, Settings};
+pub use listing::Listed;
 pub use mapping::{Kind, Mapping};
 pub use names::{Entry, OpenFile};
 pub use personality::{Chaos, Personality, Variant};

@@ -3,16 +3,12 @@
 use rustix::io::Errno;
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::instantiate::REGULAR;
 use crate::kernel::Kernel;
 use crate::numbers::{fopen, op};
 use crate::request::{Expect, Lock};
-use crate::wire::{
-    Attr, AttrOut, CreateIn, CreateOut, EntryOut, FlushIn, ForgetIn, GetattrIn, OpenIn, OpenOut,
-    ReleaseIn,
-};
+use crate::wire::{Attr, AttrOut, FlushIn, ForgetIn, GetattrIn, OpenIn, OpenOut, ReleaseIn};
 
-const DIRECTORY_LOCKS: &[Lock] = &[Lock::Directory];
+pub(crate) const DIRECTORY_LOCKS: &[Lock] = &[Lock::Directory];
 /// `O_TRUNC`.
 const O_TRUNC: u32 = 0o1000;
 
@@ -40,13 +36,8 @@ impl Kernel {
     /// # Errors
     /// ENOENT (also for an entry with node 0), the server's.
     pub fn lookup(&self, parent: u64, name: &str) -> Result<Entry, Errno> {
-        let name = zero_ended(name);
-        let expect = Expect::Exactly(size_of::<EntryOut>());
-        let body = self
-            .shared
-            .call(op::LOOKUP, parent, &[&name], expect, DIRECTORY_LOCKS)?;
-        let reply = EntryOut::read_from_bytes(&body).map_err(|_| Errno::IO)?;
-        self.shared.instantiate(&reply)
+        let body: [&[u8]; 1] = [&zero_ended(name)];
+        self.shared.enter_name(op::LOOKUP, parent, &body)
     }
 
     /// CREATE of a regular file, open afterwards.
@@ -60,26 +51,7 @@ impl Kernel {
         mode: u32,
         flags: u32,
     ) -> Result<(Entry, OpenFile), Errno> {
-        let request = CreateIn {
-            flags,
-            mode: REGULAR | mode,
-            ..CreateIn::default()
-        };
-        let name = zero_ended(name);
-        let expect = Expect::Exactly(size_of::<CreateOut>());
-        let body = [request.as_bytes(), &name];
-        let body = self
-            .shared
-            .call(op::CREATE, parent, &body, expect, DIRECTORY_LOCKS)?;
-        let reply = CreateOut::read_from_bytes(&body).map_err(|_| Errno::IO)?;
-        let entry = self.shared.instantiate(&reply.entry)?;
-        let inode = self.shared.inode(entry.nodeid)?;
-        self.shared.check_open(&inode, &reply.open)?;
-        let file = OpenFile {
-            nodeid: entry.nodeid,
-            fh: reply.open.fh,
-        };
-        Ok((entry, file))
+        self.make_open(op::CREATE, parent, name, mode, flags)
     }
 
     /// OPEN, with open(2)'s flags.
@@ -238,7 +210,7 @@ impl Kernel {
     }
 }
 
-fn zero_ended(name: &str) -> Vec<u8> {
+pub(crate) fn zero_ended(name: &str) -> Vec<u8> {
     let mut bytes = name.as_bytes().to_vec();
     bytes.push(0);
     bytes

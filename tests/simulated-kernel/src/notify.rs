@@ -20,6 +20,12 @@ use crate::wire::{DevInval, Inval, InvalInode, MapIo, OutHeader, Upsert};
 /// How long a notification waits for folios before that counts as a deadlock.
 const FOLIO_WAIT_MAX: Duration = Duration::from_secs(2);
 
+/// Fixed part of an INVAL_ENTRY and of a DELETE; the name's length stands 8 bytes before its end.
+const INVAL_ENTRY_BYTES: usize = 16;
+const DELETE_BYTES: usize = 24;
+/// Longest name.
+const NAME_BYTES_MAX: usize = 1024;
+
 /// A refusal: the errno, and the rule unless a conformant server may meet it too.
 type Refusal = (Errno, Option<Rule>);
 
@@ -55,7 +61,8 @@ impl Shared {
             notify::IOMAP_INVAL => self.inval_mappings(&whole(payload)?),
             notify::IOMAP_DEV_INVAL => self.dev_inval(&whole(payload)?),
             notify::INVAL_INODE => self.inval_inode(&whole(payload)?),
-            notify::INVAL_ENTRY | notify::DELETE => Ok(()),
+            notify::INVAL_ENTRY => check_name(payload, INVAL_ENTRY_BYTES),
+            notify::DELETE => check_name(payload, DELETE_BYTES),
             notify::STORE | notify::RETRIEVE => self.store(payload),
             _ => Err(broken(Errno::INVAL, Rule::NotifyUnknown)),
         }
@@ -87,6 +94,14 @@ impl Shared {
     }
 
     fn upsert(&self, upsert: &Upsert) -> Result<(), Refusal> {
+        let outcome = self.upsert_judged(upsert);
+        if let Err((errno, _)) = outcome {
+            self.record.counter.upsert_refused(errno);
+        }
+        outcome
+    }
+
+    fn upsert_judged(&self, upsert: &Upsert) -> Result<(), Refusal> {
         let inode = self.target(upsert.nodeid, upsert.attr_ino)?;
         let mut cache = inode.cache.lock();
         let context = inode.context(self, cache.is_some());
@@ -242,4 +257,21 @@ impl Shared {
 /// The payload, if it is exactly as long as it should be.
 fn whole<T: FromBytes>(payload: &[u8]) -> Result<T, Refusal> {
     T::read_from_bytes(payload).map_err(|_| broken(Errno::INVAL, Rule::NotifyLength))
+}
+
+/// The length rules of 10.2. Names are looked up anew at each call here, so that there is no
+/// name to drop.
+fn check_name(payload: &[u8], fixed: usize) -> Result<(), Refusal> {
+    let length = broken(Errno::INVAL, Rule::NotifyLength);
+    let (head, name) = payload.split_at_checked(fixed).ok_or(length)?;
+    let namelen = head.get(fixed - 8..).ok_or(length)?;
+    let (namelen, _) = u32::read_from_prefix(namelen).map_err(|_| length)?;
+    let namelen = namelen as usize;
+    if namelen > NAME_BYTES_MAX {
+        return Err(broken(Errno::NAMETOOLONG, Rule::NotifyLength));
+    }
+    match name.split_last() {
+        Some((0, name)) if name.len() == namelen => Ok(()),
+        _ => Err(length),
+    }
 }

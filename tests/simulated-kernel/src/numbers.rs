@@ -19,30 +19,66 @@ pub mod op {
     pub const GETATTR: u32 = 3;
     /// SETATTR.
     pub const SETATTR: u32 = 4;
+    /// READLINK.
+    pub const READLINK: u32 = 5;
+    /// SYMLINK.
+    pub const SYMLINK: u32 = 6;
+    /// MKNOD.
+    pub const MKNOD: u32 = 8;
+    /// MKDIR.
+    pub const MKDIR: u32 = 9;
     /// UNLINK.
     pub const UNLINK: u32 = 10;
+    /// RMDIR.
+    pub const RMDIR: u32 = 11;
+    /// RENAME.
+    pub const RENAME: u32 = 12;
+    /// LINK.
+    pub const LINK: u32 = 13;
     /// OPEN.
     pub const OPEN: u32 = 14;
     /// READ.
     pub const READ: u32 = 15;
     /// WRITE.
     pub const WRITE: u32 = 16;
+    /// STATFS.
+    pub const STATFS: u32 = 17;
     /// RELEASE.
     pub const RELEASE: u32 = 18;
     /// FSYNC.
     pub const FSYNC: u32 = 20;
+    /// SETXATTR.
+    pub const SETXATTR: u32 = 21;
+    /// GETXATTR.
+    pub const GETXATTR: u32 = 22;
+    /// LISTXATTR.
+    pub const LISTXATTR: u32 = 23;
+    /// REMOVEXATTR.
+    pub const REMOVEXATTR: u32 = 24;
     /// FLUSH.
     pub const FLUSH: u32 = 25;
     /// INIT.
     pub const INIT: u32 = 26;
+    /// OPENDIR.
+    pub const OPENDIR: u32 = 27;
+    /// READDIR.
+    pub const READDIR: u32 = 28;
+    /// RELEASEDIR.
+    pub const RELEASEDIR: u32 = 29;
     /// CREATE.
     pub const CREATE: u32 = 35;
     /// DESTROY.
     pub const DESTROY: u32 = 38;
     /// FALLOCATE.
     pub const FALLOCATE: u32 = 43;
+    /// READDIRPLUS.
+    pub const READDIRPLUS: u32 = 44;
+    /// RENAME2.
+    pub const RENAME2: u32 = 45;
     /// SYNCFS.
     pub const SYNCFS: u32 = 50;
+    /// TMPFILE.
+    pub const TMPFILE: u32 = 51;
     /// `FUSE_FREEZE_FS`.
     pub const FREEZE_FS: u32 = 4089;
     /// `FUSE_UNFREEZE_FS`.
@@ -178,6 +214,12 @@ pub mod ioend {
 
 /// `valid` bits of SETATTR.
 pub mod setattr {
+    /// The mode.
+    pub const MODE: u32 = 1 << 0;
+    /// The owner.
+    pub const UID: u32 = 1 << 1;
+    /// The group.
+    pub const GID: u32 = 1 << 2;
     /// The size.
     pub const SIZE: u32 = 1 << 3;
     /// The access time.

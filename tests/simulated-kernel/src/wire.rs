@@ -128,4 +128,27 @@ wire! {
     WriteOut (8) { size: u32, padding: u32, }
     /// `fuse_fallocate_in`.
     FallocateIn (32) { fh: u64, offset: u64, length: u64, mode: u32, padding: u32, }
+    /// `fuse_mknod_in`.
+    MknodIn (16) { mode: u32, rdev: u32, umask: u32, padding: u32, }
+    /// `fuse_mkdir_in`.
+    MkdirIn (8) { mode: u32, umask: u32, }
+    /// `fuse_rename_in`.
+    RenameIn (8) { newdir: u64, }
+    /// `fuse_rename2_in`.
+    Rename2In (16) { newdir: u64, flags: u32, padding: u32, }
+    /// `fuse_link_in`.
+    LinkIn (8) { oldnodeid: u64, }
+    /// `fuse_setxattr_in` without its extension.
+    SetxattrIn (8) { size: u32, flags: u32, }
+    /// `fuse_getxattr_in`; of LISTXATTR too.
+    GetxattrIn (8) { size: u32, padding: u32, }
+    /// `fuse_getxattr_out`, the answer to a question of size 0.
+    GetxattrOut (8) { size: u32, padding: u32, }
+    /// `fuse_statfs_out`.
+    StatfsOut (80) {
+        blocks: u64, bfree: u64, bavail: u64, files: u64, ffree: u64, bsize: u32, namelen: u32,
+        frsize: u32, padding: u32, spare: [u32; 6],
+    }
+    /// `fuse_dirent`, before the name.
+    Dirent (24) { ino: u64, off: u64, namelen: u32, kind: u32, }
 }

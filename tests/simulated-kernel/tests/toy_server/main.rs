@@ -3,6 +3,7 @@
 //! which it breaks the rule and the kernel names it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod calls;
 mod corners;
 mod io;
 mod ioctls;
