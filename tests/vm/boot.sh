@@ -73,7 +73,7 @@ sandbox() {
         ' sandbox "$work" "$@"
 }
 
-# printk.time tells the kernel's lines from the tests' on the console.
+# With panic=-1 it would boot again.
 uml_command() {
     command_line=("$kernel" "mem=${memory_mib}M" "ubd0=$work/out.img" "ubd1=$work/disk.img"
         "ubd2=$work/scratch.img"
@@ -82,7 +82,7 @@ uml_command() {
 }
 
 qemu_command() {
-    local words="console=ttyS0 $*" disk
+    local words="console=ttyS0 panic=-1 $*" disk
     command_line=(qemu-system-x86_64 -accel "$accel" -cpu max -smp 2 -m "$memory_mib"
         -nodefaults -no-user-config -display none -no-reboot -serial stdio
         -kernel "$kernel" -initrd "$work/initramfs.gz" -append "$words"
@@ -98,8 +98,9 @@ qemu_command() {
 # Returns when the guest has ended or its time is over; $outcome says which.
 boot() {
     local deadline=$((SECONDS + limit_s)) common command_line
-    # Kernels hand words they do not know to init, as its environment.
-    common=(printk.time=1 panic=-1 "EXTMAP_VM_WORK=$work" "EXTMAP_VM_DIR=$here"
+    # Kernels hand words they do not know to init, as its environment. printk.time tells the
+    # kernel's lines from the tests' on the console.
+    common=(printk.time=1 "EXTMAP_VM_WORK=$work" "EXTMAP_VM_DIR=$here"
         "EXTMAP_VM_BUSYBOX=$busybox")
     # Words are split on purpose.
     # shellcheck disable=SC2206
@@ -119,9 +120,15 @@ boot() {
             kill -KILL "$sandbox_pid" 2>/dev/null || true
             break
         fi
+        if grep -aq 'Kernel panic - not syncing' "$work/console"; then
+            # Not every kernel ends by itself then. The trace may still be on its way.
+            sleep 2
+            outcome="the kernel panicked"
+            kill -KILL "$sandbox_pid" 2>/dev/null || true
+            break
+        fi
         sleep 0.5
     done
-    # In a subshell with its standard error closed: bash reports what was killed.
     wait "$sandbox_pid" 2>/dev/null || true
     sandbox_pid=""
 }

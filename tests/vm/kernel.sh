@@ -39,6 +39,7 @@ modules_dir() {
             "$EXTMAP_TEST_MODULES/lib/modules/$version"
     else
         set -- "$beside/lib/modules/$version" "$beside/../lib/modules/$version" \
+            "$beside/../usr/lib/modules/$version" \
             "$beside/../lib/uml/modules/$version" "/usr/lib/uml/modules/$version" \
             "/lib/modules/$version"
     fi

@@ -14,7 +14,8 @@ use system_tests::guards::{
 };
 use system_tests::mkfs::judge::fsck;
 use system_tests::scratch::Scratch;
-use system_tests::{skip, tool};
+use system_tests::skip::{self, Need};
+use system_tests::tool;
 
 fn mount(image: &Path, scratch: &Scratch, options: &str) -> Result<FuseMount> {
     let options = format!("{OPTIONS}{options}");
@@ -313,6 +314,9 @@ fn a_mount_without_a_loop_device() -> Result<()> {
 #[test]
 fn syncfs_is_durable_at_once() -> Result<()> {
     needs_mounts!();
+    if !skip::allowed(&[Need::Linux(6, 18, "SYNCFS for fuseblk")]) {
+        return Ok(());
+    }
     let scratch = Scratch::new()?;
     let image = scratch.mke2fs("image", 32 << 20, &[])?;
     let mount = mount(&image, &scratch, "")?;
