@@ -92,7 +92,12 @@ qemu_command() {
         command_line+=(-drive "file=$work/$disk.img,format=raw,if=none,id=$disk,cache=unsafe"
             -device "virtio-blk-pci,drive=$disk")
     done
-    [[ "$accel" != kvm ]] || command_line[4]=host
+    # With a thread for each processor qemu 7.2 makes Linux 6.12 stumble, in code it patches.
+    if [[ "$accel" == kvm ]]; then
+        command_line[4]=host
+    else
+        command_line[2]="$accel,thread=single"
+    fi
 }
 
 # Returns when the guest has ended or its time is over; $outcome says which.
