@@ -13,6 +13,8 @@ pub enum Need {
     Fuse,
     /// Loop devices.
     Loop,
+    /// This version of Linux or a later one, and what for.
+    Linux(u32, u32, &'static str),
 }
 
 impl Need {
@@ -31,9 +33,20 @@ impl Need {
             Self::Loop if !std::path::Path::new("/dev/loop-control").exists() => {
                 Some("/dev/loop-control not found".into())
             }
+            Self::Linux(major, minor, what) if linux_version() < Some((major, minor)) => {
+                Some(format!("needs Linux {major}.{minor} ({what})"))
+            }
             _ => None,
         }
     }
+}
+
+/// Major and minor number of the running kernel.
+fn linux_version() -> Option<(u32, u32)> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
+    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit());
+    let major = numbers.next()?.parse().ok()?;
+    Some((major, numbers.next()?.parse().ok()?))
 }
 
 /// Everything a comparison of a FUSE mount with a kernel mount needs.

@@ -7,7 +7,7 @@ mod process;
 
 pub use fuse_mount::{FuseMount, Server};
 pub use kernel_mount::{KernelMount, LoopDevice};
-pub use process::{ChildGuard, find_processes, pid_alive, status_kib, wait_until};
+pub use process::{ChildGuard, find_processes, patience, pid_alive, status_kib, wait_until};
 
 use std::path::Path;
 

@@ -53,8 +53,16 @@ pub fn status_kib(pid: u32, field: &str) -> Option<u64> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Polls until `done` or until `limit` has passed; whether it was done.
+/// `EXTMAP_TEST_PATIENCE`, a factor on limits of time, 1 if it is not set: for machines much
+/// slower than those the limits were chosen for, such as emulated ones.
+pub fn patience() -> u32 {
+    let asked = std::env::var("EXTMAP_TEST_PATIENCE").ok();
+    asked.and_then(|factor| factor.parse().ok()).unwrap_or(1)
+}
+
+/// Polls until `done` or until `limit`, times [`patience`], has passed; whether it was done.
 pub fn wait_until(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
+    let limit = limit.saturating_mul(patience());
     let start = Instant::now();
     loop {
         if done() {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
-use system_tests::guards::{FuseMount, KernelMount, Server, pid_alive, wait_until};
+use system_tests::guards::{FuseMount, KernelMount, Server, patience, pid_alive, wait_until};
 use system_tests::rng::Rng;
 use system_tests::scratch::Scratch;
 use system_tests::{skip, tool};
@@ -87,9 +87,12 @@ fn kill_once(seed: u64, options: &str, mut workload: Box<dyn Workload>) -> Resul
     let mount = FuseMount::with(Server::Extmap, &image, &dir, all.trim_end_matches(','))?;
     let server = mount.pid().context("the server was not found")?;
     let life = LIFE_MS_MIN + rng.below(LIFE_MS_MAX - LIFE_MS_MIN);
+    let life = life * u64::from(patience());
     let (quiet, loud) = (dir.join("work"), dir.join("noise"));
     std::fs::create_dir(&quiet)?;
     std::fs::create_dir(&loud)?;
+    // Where the machine is slow the workload may not come to its first sync.
+    std::fs::File::open(&dir)?.sync_all()?;
     std::thread::scope(|scope| {
         scope.spawn(|| workload.work(&quiet));
         scope.spawn(|| noise::make(&loud, seed));

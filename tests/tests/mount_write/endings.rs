@@ -10,11 +10,12 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 use system_tests::guards::{
-    FuseMount, KernelMount, Server, is_mounted, mount_type, pid_alive, wait_until,
+    FuseMount, KernelMount, Server, is_mounted, mount_type, patience, pid_alive, wait_until,
 };
 use system_tests::mkfs::judge::fsck;
 use system_tests::scratch::Scratch;
-use system_tests::{skip, tool};
+use system_tests::skip::{self, Need};
+use system_tests::tool;
 
 fn mount(image: &Path, scratch: &Scratch, options: &str) -> Result<FuseMount> {
     let options = format!("{OPTIONS}{options}");
@@ -116,7 +117,7 @@ fn killed_at_work() -> Result<()> {
         let dir = mounted.path().join(format!("round{round}"));
         let synced = std::thread::scope(|scope| {
             let worker = scope.spawn(|| work_until_killed(&dir));
-            std::thread::sleep(Duration::from_millis(60 + 45 * round));
+            std::thread::sleep(Duration::from_millis(60 + 45 * round) * patience());
             let killed = kill(&mounted, Signal::KILL);
             let synced = worker.join();
             killed.and(synced.map_err(|_| anyhow::anyhow!("the worker panicked")))
@@ -129,7 +130,8 @@ fn killed_at_work() -> Result<()> {
                 .with_context(|| format!("round {round}: file {number} of {synced}"))?;
             ensure!(found == content(number), "round {round}: file {number}");
         }
-        if round % 2 == 1 {
+        // On a slow machine the server may end before it is durable.
+        if round % 2 == 1 && dir.try_exists()? {
             std::fs::remove_dir_all(&dir)?;
         }
         again.unmount()?;
@@ -313,6 +315,9 @@ fn a_mount_without_a_loop_device() -> Result<()> {
 #[test]
 fn syncfs_is_durable_at_once() -> Result<()> {
     needs_mounts!();
+    if !skip::allowed(&[Need::Linux(6, 18, "SYNCFS for fuseblk")]) {
+        return Ok(());
+    }
     let scratch = Scratch::new()?;
     let image = scratch.mke2fs("image", 32 << 20, &[])?;
     let mount = mount(&image, &scratch, "")?;

@@ -17,6 +17,7 @@ mod xattrs;
 
 use anyhow::Result;
 use log::{same_on_both, same_with};
+use system_tests::skip::{self, Need};
 
 #[test]
 fn names_come_and_go() -> Result<()> {
@@ -95,5 +96,8 @@ fn other_users_may_do_what_they_may() -> Result<()> {
 
 #[test]
 fn owners_are_mapped_where_a_mount_says_so() -> Result<()> {
+    if !skip::allowed(&[Need::Linux(6, 12, "idmapped mounts of FUSE")]) {
+        return Ok(());
+    }
     same_on_both(&[], idmapped::script)
 }
