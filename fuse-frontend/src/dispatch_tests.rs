@@ -291,7 +291,8 @@ fn refusals_have_their_numbers() {
         (opcode::SETATTR, &[0; 88], Errno::ROFS),
         (opcode::ACCESS, write.as_bytes(), Errno::ROFS),
         (opcode::FLUSH, &[0; 24], Errno::NOSYS),
-        (4095, b"", Errno::NOSYS),
+        (4080, b"", Errno::NOSYS),
+        (opcode::IOMAP_BEGIN, &[0; 32], Errno::NOSYS),
         (opcode::LOOKUP, b"a/b\0", Errno::INVAL),
     ];
     for (opcode, body, errno) in cases {

@@ -41,6 +41,8 @@ mod ioctls;
 mod iomap;
 mod kernel_read_ahead;
 mod listing;
+#[doc(hidden)]
+pub mod measure;
 mod mounting;
 mod namespace;
 mod negotiate;

@@ -230,35 +230,32 @@ fn written_runs(
     ))
 }
 
-/// Makes runs written, and the last of them with the size.
+/// Makes runs written, a change each, in which the size follows: no written block ever lies
+/// behind it. In the end it is `size`, if there is a new one.
 fn settle(
     file: &FileEdit<'_>,
     inode: &Arc<Inode>,
     unwritten: &[MappedExtent],
     size: Option<u64>,
 ) -> Result<()> {
-    let Some((last, before)) = unwritten.split_last() else {
-        if size.is_none() {
-            return Ok(());
-        }
-        return file.change(file.run_credits(inode), |change| {
-            file.stamp(change, size).map(drop)
-        });
-    };
-    for run in before {
-        let inode = file.inode()?;
-        file.change(file.run_credits(&inode), |change| {
-            mapping::convert(change, file.number, run.file_block..run.end(), true)
+    let mut inode = Arc::clone(inode);
+    for run in unwritten {
+        let reached = size.map(|size| size.min(file.start_of(run.end())));
+        let grown = reached.filter(|&reached| reached > inode.size_bytes());
+        inode = file.change(file.run_credits(&inode), |change| {
+            mapping::convert(change, file.number, run.file_block..run.end(), true)?;
+            match grown {
+                Some(_) => file.stamp(change, grown),
+                None => change.inode(file.number),
+            }
         })?;
     }
-    let inode = file.inode()?;
-    file.change(file.run_credits(&inode), |change| {
-        mapping::convert(change, file.number, last.file_block..last.end(), true)?;
-        match size {
-            Some(_) => file.stamp(change, size).map(drop),
-            None => Ok(()),
-        }
-    })
+    match size.filter(|&size| size > inode.size_bytes()) {
+        Some(size) => file.change(file.run_credits(&inode), |change| {
+            file.stamp(change, Some(size)).map(drop)
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Gives back the blocks wholly behind the size, those before `from` excepted.

@@ -245,14 +245,14 @@ fn grant(
         mapping.flags |= iomap_flag::ATOMIC_BIO;
         return Ok(plain(mapping));
     }
-    let most = match question.is(iomap_op::ANY_WRITE) {
-        true => 1,
+    let is_there = match question.is(iomap_op::ANY_WRITE) {
+        true => iomap.push(view, run)?,
         false => {
-            let is_sequential = iomap.is_sequential(question.file, run);
-            iomap.policy.at_miss(is_sequential)
+            let last = iomap.last_push(question.file, run);
+            iomap.push_ahead(view, run, iomap.policy.at_miss(last))?
         }
     };
-    if iomap.push(view, run, most)? {
+    if is_there {
         return Ok(BeginOut {
             read: beside(&mapping, iomap_type::RETRY_CACHE),
             write: beside(&mapping, iomap_type::PURE_OVERWRITE),

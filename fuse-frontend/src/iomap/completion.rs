@@ -47,7 +47,7 @@ pub(crate) fn ioend(
     let newsize = volume.complete_write(file, completion, |view| {
         if !view.is_inline() {
             let run = view.around(iomap.geometry.block_of(done.pos))?;
-            iomap.push(view, &run, 1)?;
+            iomap.push(view, &run)?;
             iomap.dropped_by_kernel(file);
         }
         Ok(view.inode().size_bytes())

@@ -55,6 +55,16 @@ impl Devices {
         Ok(Self { main })
     }
 
+    /// A device that is nowhere.
+    pub(super) fn imaginary() -> Self {
+        let main = Device {
+            id: 1,
+            base_offset: 0,
+            is_atomic: false,
+        };
+        Self { main }
+    }
+
     /// Where the volume's blocks lie.
     pub(crate) fn main(&self) -> Device {
         self.main

@@ -16,8 +16,9 @@ pub(super) struct FileState {
     writers: u32,
     /// Mappings the kernel's tree holds at most.
     pub(super) records: u32,
-    /// Where the last push of several mappings ended.
+    /// Where the last push for a reader ended, and how many mappings it was of.
     pub(super) pushed_end: FileBlock,
+    pub(super) last_push: u32,
     /// The kernel has dropped mappings since it was given all.
     pub(super) lacks_some: bool,
     /// From here on blocks behind the end were allocated by nobody's wish.

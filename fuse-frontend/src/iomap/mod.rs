@@ -37,7 +37,7 @@ mod tallies;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use fs_core::{Inode, InodeFlags};
+use fs_core::{Inode, InodeFlags, Superblock};
 use zerocopy::IntoBytes;
 
 pub(crate) use self::begin::{begin, created, opened, released};
@@ -90,6 +90,17 @@ impl Iomap {
             tallies: Tallies::default(),
             freezer: Freezer::default(),
         }
+    }
+
+    /// With a device nobody has registered.
+    pub(crate) fn for_measuring(calls: Arc<dyn ConnectionCalls>, superblock: &Superblock) -> Self {
+        let geometry = Geometry::of(superblock, 0);
+        Self::new(
+            calls,
+            Devices::imaginary(),
+            geometry,
+            config::TREE_BYTES_DEFAULT,
+        )
     }
 
     /// To be called by each thread that serves: the kernel may have it write pages back, and

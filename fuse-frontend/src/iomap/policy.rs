@@ -6,9 +6,9 @@
 //! used is pushed at once, up to what a program that uses none of it would not mind:
 //!
 //! * At open the mappings from the start of the file, [`PUSHED_AT_OPEN`] of them.
-//! * On a miss where the last push ended, as many again: a sequential reader is at work. On
-//!   any other miss a few, [`PUSHED_AROUND`], from there on: files that are read here and there
-//!   are read near by.
+//! * On a miss where the last push ended twice as many as then, up to that number: a sequential
+//!   reader is at work. On any other miss the run that was asked for, which is as long as it
+//!   can be: who reads here and there would have to wait for what is of no use.
 //! * Never more than the kernel's tree holds: it would drop the whole tree, and what was asked
 //!   for with it. What is far behind is taken back first.
 //!
@@ -17,9 +17,6 @@
 
 /// Mappings pushed when a file is opened, and ahead of a sequential reader.
 pub(super) const PUSHED_AT_OPEN: u32 = 1024;
-
-/// Mappings pushed after a miss anywhere else.
-pub(super) const PUSHED_AROUND: u32 = 16;
 
 /// Bytes of one mapping in the kernel's tree.
 const RECORD_BYTES: u32 = 32;
@@ -55,13 +52,10 @@ impl Policy {
         PUSHED_AT_OPEN.min(self.tree_records_max / 2)
     }
 
-    /// How many mappings to push after a miss.
-    pub(super) fn at_miss(&self, is_sequential: bool) -> u32 {
-        match is_sequential {
-            true => self.at_open(),
-            false => PUSHED_AROUND.min(self.tree_records_max / 2),
-        }
-        .max(1)
+    /// How many mappings to push after a miss where a push of `last` mappings ended, if it is
+    /// one.
+    pub(super) fn at_miss(&self, last: Option<u32>) -> u32 {
+        last.map_or(1, |last| last.saturating_mul(2).clamp(1, self.at_open()))
     }
 }
 
@@ -83,9 +77,15 @@ mod tests {
         for tree_bytes in [0, 256, 4096, 262_144, 2_097_152] {
             let policy = Policy::new(tree_bytes);
             assert!(policy.at_open() <= policy.tree_records_max);
-            assert!((1..=policy.tree_records_max).contains(&policy.at_miss(false)));
+            assert!((1..=policy.tree_records_max).contains(&policy.at_miss(Some(u32::MAX))));
+            assert_eq!(policy.at_miss(None), 1);
         }
-        assert_eq!(Policy::new(262_144).at_open(), 1024);
+        let usual = Policy::new(262_144);
+        assert_eq!(usual.at_open(), 1024);
+        assert_eq!(
+            [1, 2, 1024].map(|last| usual.at_miss(Some(last))),
+            [2, 4, 1024]
+        );
     }
 
     #[test]

@@ -25,14 +25,19 @@ const NOTICE_BYTES_MAX: usize = size_of::<OutHeader>() + size_of::<UpsertMapping
 const TO_EOF: u64 = u64::MAX;
 
 impl Iomap {
+    /// Pushes one run. False if the kernel would not have it.
+    pub(super) fn push(&self, view: &MappingView<'_>, run: &MappedExtent) -> Result<bool> {
+        self.push_to(view, run, 1).map(|(is_there, _)| is_there)
+    }
+
     /// Pushes `first`, and of what follows it inside the file as much as makes `most` together.
-    /// False if the kernel would not have `first`.
-    pub(super) fn push(
+    /// Whether the kernel has `first` then, and where it ended.
+    fn push_to(
         &self,
         view: &MappingView<'_>,
         first: &MappedExtent,
         most: u32,
-    ) -> Result<bool> {
+    ) -> Result<(bool, FileBlock)> {
         let file = view.inode().number();
         let end = self.geometry.block_from(view.inode().size_bytes());
         let mut following = Vec::new();
@@ -53,12 +58,23 @@ impl Iomap {
         // What was asked for comes last: what makes room for others cannot push it out.
         let is_there = self.upsert(file, &self.mapping(view, first)).is_ok();
         self.files.with(file, |state| {
-            if most > 1 {
-                state.pushed_end = at;
-            }
             if is_whole && first.file_block == FileBlock(0) {
                 state.lacks_some = !is_there;
             }
+        });
+        Ok((is_there, at))
+    }
+
+    /// [`push`](Self::push) for a reader, who may go on behind it.
+    pub(super) fn push_ahead(
+        &self,
+        view: &MappingView<'_>,
+        first: &MappedExtent,
+        most: u32,
+    ) -> Result<bool> {
+        let (is_there, end) = self.push_to(view, first, most)?;
+        self.files.with(view.inode().number(), |state| {
+            (state.pushed_end, state.last_push) = (end, most);
         });
         Ok(is_there)
     }
@@ -69,17 +85,22 @@ impl Iomap {
             return Ok(());
         }
         let first = view.around(FileBlock(0))?;
-        let is_there = self.push(view, &first, self.policy.at_open())?;
+        let is_there = self.push_ahead(view, &first, self.policy.at_open())?;
         if is_there {
             count(&self.tallies.upserts_ahead);
         }
         Ok(())
     }
 
-    /// Whether a miss in this run is that of a reader who came to where the last push ended.
-    pub(super) fn is_sequential(&self, file: InodeNumber, run: &MappedExtent) -> bool {
-        let pushed_end = self.files.with(file, |state| state.pushed_end);
-        pushed_end.is_some_and(|end| end > FileBlock(0) && end == run.file_block)
+    /// How many mappings the last push was of, if a miss in this run is that of a reader who
+    /// came to where it ended.
+    pub(super) fn last_push(&self, file: InodeNumber, run: &MappedExtent) -> Option<u32> {
+        let state = self
+            .files
+            .with(file, |state| (state.pushed_end, state.last_push));
+        state
+            .filter(|(end, last)| *last > 0 && *end == run.file_block)
+            .map(|(_, last)| last)
     }
 
     /// The kernel itself drops the mappings of a range that was written, when it hears of it.
