@@ -8,14 +8,15 @@
 //! ```
 //!
 //! Nothing here reads or writes content, but for files without extents: they have no unwritten
-//! blocks, so theirs are zeroed before they are mapped.
+//! blocks, so theirs are zeroed before they are mapped. Written blocks behind the size are
+//! damage; until the size follows such a file is an orphan, whose next opening cuts them off.
 
 use std::sync::Arc;
 
 use super::allocate::{UNWRITTEN_BLOCKS_MAX, fill_holes};
 use super::edit::{FileEdit, WriteContext, check_kind};
 use super::{inline, limits};
-use crate::change::Writer;
+use crate::change::{Change, Writer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::inode::Inode;
 use crate::format::inode_flags::InodeFlags;
@@ -52,7 +53,7 @@ pub struct WriteCompletion {
 }
 
 /// Has blocks at all of a range, or at least where it begins.
-pub(crate) fn prepare(
+pub(crate) fn prepare_write(
     writer: &Writer,
     number: InodeNumber,
     preparation: WritePreparation,
@@ -90,7 +91,7 @@ pub(crate) fn prepare(
     if has_extents && preparation.ahead_bytes > 0 {
         let most = end.saturating_add(preparation.ahead_bytes).min(limit);
         file.context.may_use_reserve = false;
-        allocate_ahead(&file, file.block_from(end), file.block_of(most))?;
+        allocate_ahead(&file, file.block_from(end), file.block_from(most))?;
     }
     Ok(())
 }
@@ -99,8 +100,7 @@ pub(crate) fn prepare(
 /// space.
 fn allocate_ahead(file: &FileEdit<'_>, from: FileBlock, stop: FileBlock) -> Result<()> {
     let inode = file.inode()?;
-    let behind = mapping::map(file.store(), &inode, from, END)?;
-    if behind.state != ExtentState::Hole || behind.end() < END {
+    if !is_behind_all(file, &inode, from)? {
         return Ok(());
     }
     let mut at = from;
@@ -153,12 +153,15 @@ fn zeroed(file: &FileEdit<'_>, inode: &Inode, at: FileBlock, len_blocks: u64) ->
             state: ExtentState::Written(taken.start),
         };
         mapping::insert(change, file.number, run)?;
+        if run.end() > file.block_from(inode.size_bytes()) {
+            file.writer.orphans.add(change, file.number)?;
+        }
         Ok(run.end())
     })
 }
 
 /// Takes note of what was written.
-pub(crate) fn complete(
+pub(crate) fn complete_write(
     writer: &Writer,
     number: InodeNumber,
     completion: WriteCompletion,
@@ -252,24 +255,52 @@ fn settle(
     }
     match size.filter(|&size| size > inode.size_bytes()) {
         Some(size) => file.change(file.run_credits(&inode), |change| {
-            file.stamp(change, Some(size)).map(drop)
+            let inode = file.stamp(change, Some(size))?;
+            let has_extents = inode.flags().contains(InodeFlags::EXTENTS);
+            if !has_extents && is_behind_all(file, &inode, file.block_from(size))? {
+                end_orphan(file, change, &inode)?;
+            }
+            Ok(())
         }),
         None => Ok(()),
     }
 }
 
+/// The file has nothing behind its size any more. Without a name it stays an orphan.
+fn end_orphan<'w>(file: &FileEdit<'w>, change: &mut Change<'w>, inode: &Inode) -> Result<()> {
+    match inode.links() {
+        0 => Ok(()),
+        _ => file.writer.orphans.remove(change, file.number),
+    }
+}
+
+/// Whether nothing is mapped at a block or behind it.
+fn is_behind_all(file: &FileEdit<'_>, inode: &Inode, block: FileBlock) -> Result<bool> {
+    let run = mapping::map(file.store(), inode, block, END)?;
+    Ok(run.state == ExtentState::Hole && run.end() >= END)
+}
+
 /// Gives back the blocks wholly behind the size, those before `from` excepted.
-pub(crate) fn trim(writer: &Writer, number: InodeNumber, from: FileBlock) -> Result<()> {
+pub(crate) fn trim_preallocation(
+    writer: &Writer,
+    number: InodeNumber,
+    from: FileBlock,
+) -> Result<()> {
     let file = FileEdit::new(writer, number, WriteContext::default())?;
     let inode = file.inode()?;
     if check_kind(&inode).is_err() || inode.has_inline_data() {
         return Ok(());
     }
     let start = file.block_from(inode.size_bytes()).max(from);
-    let behind = mapping::map(file.store(), &inode, start, END)?;
-    if behind.state == ExtentState::Hole && behind.end() >= END {
+    if is_behind_all(&file, &inode, start)? {
         return Ok(());
     }
     writer.space.end_reservation(number);
-    file.remove_blocks(start..END)
+    file.remove_blocks(start..END)?;
+    if inode.flags().contains(InodeFlags::EXTENTS) {
+        return Ok(());
+    }
+    file.change(file.run_credits(&inode), |change| {
+        end_orphan(&file, change, &inode)
+    })
 }

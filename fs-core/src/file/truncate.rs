@@ -68,6 +68,10 @@ fn shrink(file: &FileEdit<'_>, inode: &Inode, size: u64) -> Result<()> {
             writer.orphans.add(change, number)?;
         }
         let inode = file.stamp(change, Some(size))?;
+        if progress == Progress::Done && inode.links() > 0 {
+            // It may have been one for the sake of blocks behind its size.
+            writer.orphans.remove(change, number)?;
+        }
         file.zero_tail(&inode)?;
         Ok(progress)
     })?;

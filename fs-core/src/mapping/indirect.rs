@@ -80,8 +80,17 @@ fn in_tree(
         if levels == 0 {
             return Ok(run(entries, block, index));
         }
-        start += index * span;
         pointer = entries.get(index as usize).map_or(0, |entry| entry.get());
+        if pointer == 0 {
+            // Trees that are not there stand side by side.
+            let trees = run(entries, FileBlock(index), index);
+            let first = start.saturating_add(trees.file_block.0.saturating_mul(span));
+            return Ok(hole(
+                FileBlock(first),
+                trees.len_blocks.saturating_mul(span),
+            ));
+        }
+        start += index * span;
     }
 }
 

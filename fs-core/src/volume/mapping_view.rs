@@ -1,14 +1,12 @@
 //! A file's map as it is while the file is locked.
 
-use std::sync::Arc;
-
 use crate::error::Result;
 use crate::file;
 use crate::format::inode::Inode;
 use crate::format::inode_flags::InodeFlags;
 use crate::inline_edit;
-use crate::mapping;
-use crate::run::{ExtentState, MappedExtent};
+use crate::mapping::{self, FILE_BLOCKS_MAX};
+use crate::run::{ExtentState, MappedExtent, hole};
 use crate::space::{BlockRun, Space};
 use crate::store::Store;
 use crate::types::FileBlock;
@@ -20,11 +18,11 @@ pub struct MappingView<'a> {
     store: &'a Store,
     /// Of a volume that is open for writing.
     space: Option<&'a Space>,
-    inode: Arc<Inode>,
+    inode: &'a Inode,
 }
 
 impl<'a> MappingView<'a> {
-    pub(super) fn new(store: &'a Store, space: Option<&'a Space>, inode: Arc<Inode>) -> Self {
+    pub(crate) fn new(store: &'a Store, space: Option<&'a Space>, inode: &'a Inode) -> Self {
         Self {
             store,
             space,
@@ -34,7 +32,7 @@ impl<'a> MappingView<'a> {
 
     /// The file.
     pub fn inode(&self) -> &Inode {
-        &self.inode
+        self.inode
     }
 
     /// Whether the content lies in the inode: then there are no blocks.
@@ -44,7 +42,7 @@ impl<'a> MappingView<'a> {
 
     /// How long content in this inode can become, in bytes; 0 if it cannot lie there.
     pub fn inline_capacity_bytes(&self) -> u64 {
-        inline_edit::inline_capacity(self.store, &self.inode) as u64
+        inline_edit::inline_capacity(self.store, self.inode) as u64
     }
 
     /// Whether the map is one of extents: without them no block can be unwritten.
@@ -54,19 +52,22 @@ impl<'a> MappingView<'a> {
 
     /// The largest size of this file in bytes.
     pub fn max_bytes(&self) -> u64 {
-        file::size_max(&self.store.superblock, &self.inode)
+        file::size_max(&self.store.superblock, self.inode)
     }
 
     /// What is at a block, with all on both sides that continues it: a run of one state on
     /// adjacent blocks of the device, or a whole hole. It goes as far as a bounded number of
     /// looks does, and always includes the block. Behind the last block of the map is a hole
-    /// that ends at `2^32` blocks.
+    /// that ends at `2^32` blocks, if not before; an inline file is one hole.
     ///
     /// # Errors
     /// `InvalidInput` if there is no map, `Corrupt` for a damaged one, and for one whose
     /// blocks cannot hold content.
     pub fn around(&self, block: FileBlock) -> Result<MappedExtent> {
-        let run = mapping::around(self.store, &self.inode, block)?;
+        if self.is_inline() {
+            return Ok(hole(FileBlock(0), FILE_BLOCKS_MAX));
+        }
+        let run = mapping::around(self.store, self.inode, block)?;
         if let (Some(space), ExtentState::Written(start) | ExtentState::Unwritten(start)) =
             (self.space, run.state)
         {

@@ -138,7 +138,8 @@ impl Volume {
         file: InodeNumber,
         look: impl FnOnce(&MappingView<'_>) -> Result<T>,
     ) -> Result<T> {
-        look(&MappingView::new(&self.store, None, self.inode(file)?))
+        let inode = self.inode(file)?;
+        look(&MappingView::new(&self.store, None, &inode))
     }
 
     /// The device that [`Segment`]s refer to: the opened one, or that one with

@@ -17,16 +17,16 @@ const CLOCK: Clock = Clock::Fixed(Timestamp {
     seconds: 1_700_000_000,
     nanos: 0,
 });
-const OPTIONS: &[&str] = &["-t", "ext4", "-b", "1024", "-J", "size=1"];
+pub(super) const OPTIONS: &[&str] = &["-t", "ext4", "-b", "1024", "-J", "size=1"];
 
-struct Bench {
-    recorder: Arc<Recorder>,
-    writer: Writer,
-    file: InodeNumber,
+pub(super) struct Bench {
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) writer: Writer,
+    pub(super) file: InodeNumber,
 }
 
 impl Bench {
-    fn new(options: &[&str], size: &str) -> Option<Self> {
+    pub(super) fn new(options: &[&str], size: &str) -> Option<Self> {
         let recorder = Arc::new(Recorder::new(stale_image(options, size)?));
         let device: Arc<dyn BlockDevice> = recorder.clone();
         let writer = open_writer(device, CLOCK).unwrap();
@@ -40,7 +40,7 @@ impl Bench {
 
     /// Shows the file as it is after power cuts, about `cuts` of them, and how many events
     /// had happened; e2fsck judges some of the images.
-    fn cut(&self, cuts: usize, check: &dyn Fn(usize, &[u8])) {
+    pub(super) fn cut(&self, cuts: usize, check: &dyn Fn(usize, &[u8])) {
         let every = (self.recorder.events() / cuts).max(1);
         let mut replay = self.recorder.replay();
         let mut event = 0;
@@ -65,7 +65,7 @@ impl Bench {
 }
 
 /// The content after the log has been replayed.
-fn file_in(image: &[u8], number: InodeNumber) -> Vec<u8> {
+pub(super) fn file_in(image: &[u8], number: InodeNumber) -> Vec<u8> {
     let device = Arc::new(Memory::read_only(image.to_vec()));
     let volume = Volume::open(device, &OpenOptions::default()).unwrap();
     let inode = volume.inode(number).unwrap();

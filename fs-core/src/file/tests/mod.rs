@@ -5,6 +5,7 @@
 
 mod crash;
 mod edges;
+mod kernel;
 mod model;
 mod symlinks;
 
@@ -23,10 +24,10 @@ use crate::types::InodeNumber;
 /// What free blocks hold.
 const STALE: u8 = 0xE5;
 const AS_ROOT: WriteContext = WriteContext {
-    kernel_moves_content: false,
     may_use_reserve: true,
     clear_privileges: false,
     keeps_times: false,
+    kernel_moves_content: false,
 };
 
 /// An image mke2fs made with these options and the empty files "a" and "b" and a symbolic

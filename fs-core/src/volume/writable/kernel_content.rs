@@ -25,7 +25,7 @@ impl WritableVolume {
         file: InodeNumber,
         look: impl FnOnce(&MappingView<'_>) -> Result<T>,
     ) -> Result<T> {
-        self.look(file, |_| look(&self.view(file)?))
+        self.look(file, |_| self.view(file, look))
     }
 
     /// Makes sure that somebody else can write to a range: all of it has blocks then, new ones
@@ -44,8 +44,8 @@ impl WritableVolume {
         look: impl FnOnce(&MappingView<'_>) -> Result<T>,
     ) -> Result<T> {
         self.on_content(file, || {
-            file::prepare(self.writer(), file, preparation, context)?;
-            look(&self.view(file)?)
+            file::prepare_write(self.writer(), file, preparation, context)?;
+            self.view(file, look)
         })
     }
 
@@ -63,8 +63,8 @@ impl WritableVolume {
         look: impl FnOnce(&MappingView<'_>) -> Result<T>,
     ) -> Result<T> {
         self.on_content(file, || {
-            file::complete(self.writer(), file, completion)?;
-            look(&self.view(file)?)
+            file::complete_write(self.writer(), file, completion)?;
+            self.view(file, look)
         })
     }
 
@@ -73,23 +73,17 @@ impl WritableVolume {
     /// # Errors
     /// The device's.
     pub fn trim_preallocation(&self, file: InodeNumber, from: FileBlock) -> Result<()> {
-        self.on_content(file, || file::trim(self.writer(), file, from))
-    }
-
-    /// Stops writing for good, as after a failed write of the journal: every later change
-    /// fails.
-    pub fn shut_down(&self) {
-        self.writer().transactions.stop("it was shut down");
-        self.shared.note_stop();
+        self.on_content(file, || file::trim_preallocation(self.writer(), file, from))
     }
 
     /// For who holds the file's lock.
-    fn view(&self, file: InodeNumber) -> Result<MappingView<'_>> {
+    fn view<T>(
+        &self,
+        file: InodeNumber,
+        look: impl FnOnce(&MappingView<'_>) -> Result<T>,
+    ) -> Result<T> {
         let inode = self.in_use(file)?;
-        Ok(MappingView::new(
-            self.store(),
-            Some(&self.writer().space),
-            inode,
-        ))
+        let space = &self.writer().space;
+        look(&MappingView::new(self.store(), Some(space), &inode))
     }
 }

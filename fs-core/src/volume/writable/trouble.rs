@@ -149,6 +149,16 @@ impl WritableVolume {
         self.shared.is_read_only()
     }
 
+    /// Stops writing at once and for good, as a failed commit does, but without a mark on the
+    /// device: what is not durable is lost, every later change fails, closing writes nothing.
+    /// Reading goes on.
+    pub fn shut_down(&self) {
+        self.shared.trouble.leave_unmarked();
+        self.writer().transactions.stop("it was shut down");
+        // Its signs of life end as well; it is not given back.
+        drop(self.mmp.lock().take());
+    }
+
     /// Why that is so.
     pub(super) fn why_read_only(&self) -> Option<String> {
         if let Err(stopped) = self.writer().transactions.check_alive() {
