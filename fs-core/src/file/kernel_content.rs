@@ -52,13 +52,14 @@ pub struct WriteCompletion {
     pub converts: bool,
 }
 
-/// Has blocks at all of a range, or at least where it begins.
+/// Has blocks at all of a range, or at least where it begins; returns where those begin that
+/// were taken ahead.
 pub(crate) fn prepare_write(
     writer: &Writer,
     number: InodeNumber,
     preparation: WritePreparation,
     context: WriteContext,
-) -> Result<()> {
+) -> Result<Option<FileBlock>> {
     let mut file = FileEdit::new(writer, number, context)?;
     let inode = file.inode()?;
     check_kind(&inode)?;
@@ -84,24 +85,28 @@ pub(crate) fn prepare_write(
             if first.state == ExtentState::Hole {
                 return Err(error);
             }
-            return Ok(());
+            return Ok(None);
         }
         filled => filled?,
     }
     if has_extents && preparation.ahead_bytes > 0 {
         let most = end.saturating_add(preparation.ahead_bytes).min(limit);
         file.context.may_use_reserve = false;
-        allocate_ahead(&file, file.block_from(end), file.block_from(most))?;
+        return allocate_ahead(&file, file.block_from(end), file.block_from(most));
     }
-    Ok(())
+    Ok(None)
 }
 
-/// Takes unwritten blocks for a range behind all that is mapped. Never fails for want of
-/// space.
-fn allocate_ahead(file: &FileEdit<'_>, from: FileBlock, stop: FileBlock) -> Result<()> {
+/// Takes unwritten blocks for a range behind all that is mapped, if it is that; returns where
+/// they begin. Never fails for want of space.
+fn allocate_ahead(
+    file: &FileEdit<'_>,
+    from: FileBlock,
+    stop: FileBlock,
+) -> Result<Option<FileBlock>> {
     let inode = file.inode()?;
     if !is_behind_all(file, &inode, from)? {
-        return Ok(());
+        return Ok(None);
     }
     let mut at = from;
     while at < stop {
@@ -119,11 +124,11 @@ fn allocate_ahead(file: &FileEdit<'_>, from: FileBlock, stop: FileBlock) -> Resu
         });
         at = match taken {
             Ok(end) => end,
-            Err(error) if *error.kind() == ErrorKind::NoSpace => return Ok(()),
+            Err(error) if *error.kind() == ErrorKind::NoSpace => break,
             Err(error) => return Err(error),
         };
     }
-    Ok(())
+    Ok((at > from).then_some(from))
 }
 
 fn fill_with_zeros(file: &FileEdit<'_>, offset: u64, end: u64) -> Result<()> {

@@ -19,6 +19,7 @@ pub struct MappingView<'a> {
     /// Of a volume that is open for writing.
     space: Option<&'a Space>,
     inode: &'a Inode,
+    ahead_from: Option<FileBlock>,
 }
 
 impl<'a> MappingView<'a> {
@@ -27,7 +28,19 @@ impl<'a> MappingView<'a> {
             store,
             space,
             inode,
+            ahead_from: None,
         }
+    }
+
+    /// The same after blocks from here on were allocated behind what was asked for.
+    pub(crate) fn after_allocating(self, ahead_from: Option<FileBlock>) -> Self {
+        Self { ahead_from, ..self }
+    }
+
+    /// Where the blocks begin that [`prepare_write`](crate::WritableVolume::prepare_write) has
+    /// just allocated ahead, if it has.
+    pub fn ahead_from(&self) -> Option<FileBlock> {
+        self.ahead_from
     }
 
     /// The file.

@@ -115,7 +115,8 @@ pub(super) fn fallocate(
         keeps_times: false,
         kernel_moves_content: place.server.kernel_moves_content(),
     };
-    if let (true, Ok(iomap)) = (keep_size, place.server.iomap()) {
+    let keeps_beyond = keep_size && arguments.mode & PUNCH_HOLE == 0;
+    if let (true, Ok(iomap)) = (keeps_beyond, place.server.iomap()) {
         iomap.keeps_ahead(place.inode);
     }
     let (offset, len) = (arguments.offset, arguments.length);

@@ -6,8 +6,8 @@
 //! (reports, content in the inode, untorn writes) or could not be pushed is answered directly.
 
 use fs_core::{
-    ErrorKind, ExtentState, FileType, Inode, InodeFlags, InodeNumber, MappedExtent, MappingView,
-    WriteContext, WritePreparation,
+    ErrorKind, ExtentState, FileBlock, FileType, Inode, InodeFlags, InodeNumber, MappedExtent,
+    MappingView, WriteContext, WritePreparation,
 };
 use rustix::io::Errno;
 
@@ -197,11 +197,12 @@ fn fill(
         ahead_bytes,
     };
     let context = context(server, header, question)?;
-    if ahead_bytes > 0 {
-        let from = iomap.geometry.block_from(end);
-        iomap.files.allocated_ahead(question.file, from);
-    }
     let answer = volume.prepare_write(question.file, preparation, context, |view| {
+        // Without extents what lies behind the size is written, and must not stay.
+        let everything = (!view.has_extents()).then_some(FileBlock(0));
+        if let Some(from) = view.ahead_from().or(everything) {
+            iomap.files.allocated_ahead(question.file, from);
+        }
         let run = view.around(iomap.geometry.block_of(question.pos))?;
         grant(iomap, view, question, &run)
     })?;

@@ -25,7 +25,7 @@ impl WritableVolume {
         file: InodeNumber,
         look: impl FnOnce(&MappingView<'_>) -> Result<T>,
     ) -> Result<T> {
-        self.look(file, |_| self.view(file, look))
+        self.look(file, |_| self.view(file, None, look))
     }
 
     /// Makes sure that somebody else can write to a range: all of it has blocks then, new ones
@@ -44,8 +44,8 @@ impl WritableVolume {
         look: impl FnOnce(&MappingView<'_>) -> Result<T>,
     ) -> Result<T> {
         self.on_content(file, || {
-            file::prepare_write(self.writer(), file, preparation, context)?;
-            self.view(file, look)
+            let ahead_from = file::prepare_write(self.writer(), file, preparation, context)?;
+            self.view(file, ahead_from, look)
         })
     }
 
@@ -64,7 +64,7 @@ impl WritableVolume {
     ) -> Result<T> {
         self.on_content(file, || {
             file::complete_write(self.writer(), file, completion)?;
-            self.view(file, look)
+            self.view(file, None, look)
         })
     }
 
@@ -80,10 +80,12 @@ impl WritableVolume {
     fn view<T>(
         &self,
         file: InodeNumber,
+        ahead_from: Option<FileBlock>,
         look: impl FnOnce(&MappingView<'_>) -> Result<T>,
     ) -> Result<T> {
         let inode = self.in_use(file)?;
         let space = &self.writer().space;
-        look(&MappingView::new(self.store(), Some(space), &inode))
+        let view = MappingView::new(self.store(), Some(space), &inode);
+        look(&view.after_allocating(ahead_from))
     }
 }
