@@ -94,10 +94,11 @@ pub(super) fn remove_beyond(file: &FileEdit<'_>, size: u64) -> Result<()> {
 }
 
 /// Removes all blocks of an inode beyond its size, whatever its type: finishes a truncate
-/// after a crash, or frees all content of an inode whose size was set to 0. Size, times and
+/// after a crash, or frees all content of an inode whose size was set to 0. Nobody knows its map. Size, times and
 /// the list of orphans are the caller's business.
 pub(crate) fn truncate_to_size(writer: &Writer, inode: InodeNumber) -> Result<()> {
-    let file = FileEdit::new(writer, inode, WriteContext::default())?;
+    let mut file = FileEdit::new(writer, inode, WriteContext::default())?;
+    file.announces_mappings = false;
     let inode = file.inode()?;
     let has_map = match inode.file_type() {
         FileType::Regular | FileType::Directory => !inode.has_inline_data(),

@@ -2,5 +2,6 @@
 
 mod basic;
 mod device;
+mod functional;
 mod reach;
 mod rig;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -73,7 +73,7 @@ impl<'a> Plan<'a> {
 pub(crate) struct Rig {
     pub(crate) kernel: Kernel,
     pub(crate) device: Arc<SimDevice>,
-    _scratch: Scratch,
+    scratch: Scratch,
     image: PathBuf,
     server: Option<JoinHandle<Result<()>>>,
 }
@@ -107,7 +107,7 @@ impl Rig {
         let rig = Self {
             kernel,
             device,
-            _scratch: scratch,
+            scratch,
             image,
             server: Some(server),
         };
@@ -125,12 +125,20 @@ impl Rig {
     /// Unmounts. Nothing was sent that must not be, no block was touched that should not be,
     /// and e2fsck finds nothing to say.
     pub(crate) fn finish(self) -> Result<()> {
-        self.kernel.unmount().context("unmounting")?;
-        self.judge()
+        self.finish_with(|_, _| Ok(()))
     }
 
-    /// The same after the kernel has unmounted.
-    pub(crate) fn judge(mut self) -> Result<()> {
+    /// The same; then the image is looked at.
+    pub(crate) fn finish_with(
+        mut self,
+        look: impl FnOnce(&Path, &Scratch) -> Result<()>,
+    ) -> Result<()> {
+        self.kernel.unmount().context("unmounting")?;
+        self.judge()?;
+        look(&self.image, &self.scratch)
+    }
+
+    fn judge(&mut self) -> Result<()> {
         let server = self.server.take().context("no server")?;
         match server.join() {
             Ok(served) => served.context("the server")?,

@@ -100,6 +100,8 @@ pub(super) fn delete(writer: &Writer, number: InodeNumber) -> Result<()> {
     }
     let credits = xattr::credits(&writer.store) + CREDITS_TO_END_AT_ONCE;
     let mut change = writer.begin(credits)?;
+    // Nobody knows it any more.
+    change.announces_mappings = false;
     change.remove_orphan(number)?;
     end(&mut change, number)?;
     change.finish();
