@@ -9,6 +9,7 @@ use crate::replies::{Reply, Sent};
 use crate::requests::{self, Forgotten, Message, Request};
 use crate::scratch::Scratch;
 use crate::server::{Server, number_of};
+use crate::wire::{InHeader, opcode};
 use crate::{attributes, changes, data, ioctls, iomap, namespace, xattrs};
 
 /// Answers a request; the reply goes to `send`.
@@ -49,6 +50,7 @@ pub(crate) fn serve(
         // when it returns.
         Request::Destroy => {
             server.counters.wait_for_others();
+            settle_sizes(server, header);
             if let Some(volume) = server.volume.writer() {
                 volume.finish()?;
             }
@@ -70,11 +72,13 @@ pub(crate) fn serve(
         Request::Ioctl(arguments, data) => ioctls::ioctl(server, header, arguments, data),
         Request::Change(change) => changes::answer(server, message, &change, scratch),
         Request::Sync => {
+            settle_sizes(server, header);
             server.writer()?.sync()?;
             Ok(Reply::Done)
         }
         Request::SyncContent => {
             let inode = number_of(header.nodeid)?;
+            settle_sizes(server, header);
             server.writer()?.fdatasync(inode)?;
             Ok(Reply::Done)
         }
@@ -83,10 +87,7 @@ pub(crate) fn serve(
             Ok(Reply::Silence)
         }
         Request::IomapBegin(ask) => iomap::begin(server, server.iomap()?, header, ask),
-        Request::IomapEnd(ended) => {
-            server.iomap()?;
-            iomap::end(server, header, ended)
-        }
+        Request::IomapEnd(ended) => iomap::end(server.iomap()?, header, ended),
         Request::IomapIoend(done) => iomap::ioend(server, server.iomap()?, header, done),
         Request::Freeze => server.iomap()?.freezer().freeze(server),
         Request::Unfreeze => {
@@ -105,6 +106,17 @@ pub(crate) fn serve(
         Request::Flush | Request::Declined | Request::Unknown => Err(Errno::NOSYS.into()),
     };
     Ok(send(reply?))
+}
+
+/// The kernel has written back what it had of a file, or of all.
+fn settle_sizes(server: &Server, header: &InHeader) {
+    let Ok(iomap) = server.iomap() else {
+        return;
+    };
+    match (header.opcode, number_of(header.nodeid)) {
+        (opcode::FSYNC, Ok(file)) => iomap::settle_size(server, iomap, file),
+        _ => iomap::settle_all_sizes(server, iomap),
+    }
 }
 
 /// A number that no inode can have was never told to the kernel.

@@ -11,7 +11,7 @@ use crate::complaints::Complaints;
 use crate::counters::Counters;
 use crate::failure::Failure;
 use crate::gate::Gate;
-use crate::iomap::Iomap;
+use crate::iomap::{self, Iomap};
 use crate::negotiate::Agreed;
 use crate::node;
 use crate::options::{Access, MountOptions};
@@ -172,6 +172,9 @@ impl Server {
 
     /// Counts that the kernel knows an inode so many times less.
     pub(crate) fn forget(&self, inode: InodeNumber, times: u64) {
+        if let Some(iomap) = &self.iomap {
+            iomap::settle_size(self, iomap, inode);
+        }
         let is_unknown = match self.volume.writer() {
             // Nobody counts: all that is lost is the memory of what was pushed.
             None => true,

@@ -11,6 +11,7 @@ use fs_core::{
 };
 use rustix::io::Errno;
 
+use super::completion::settle_size;
 use super::geometry::beside;
 use super::tallies::count;
 use super::{Iomap, policy};
@@ -315,6 +316,7 @@ fn handle(writes: bool) -> u64 {
 
 /// A handle is gone; with the last one for writing, what was allocated ahead.
 pub(crate) fn released(server: &Server, iomap: &Iomap, file: InodeNumber, handle: u64) {
+    settle_size(server, iomap, file);
     let Some(from) = iomap.files.released(file, handle & WRITER != 0) else {
         return;
     };

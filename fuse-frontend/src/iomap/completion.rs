@@ -1,6 +1,6 @@
 //! IOEND and END: what the kernel has written.
 
-use fs_core::WriteCompletion;
+use fs_core::{ExtentState, InodeNumber, WriteCompletion};
 use rustix::io::Errno;
 
 use super::Iomap;
@@ -55,10 +55,10 @@ pub(crate) fn ioend(
     Ok(Reply::Ioend(IoendOut { newsize }))
 }
 
-/// An operation is over. Nothing was held for it. In files without extents blocks are written
-/// from the start, so that IOEND may stay away: their new size is learnt here.
+/// An operation is over. Nothing was held for it; but if it made the file longer, IOEND may
+/// stay away: in the last block, which is written already, for one.
 pub(crate) fn end(
-    server: &Server,
+    iomap: &Iomap,
     header: &InHeader,
     ended: &EndIn,
 ) -> Result<Reply<'static>, Failure> {
@@ -67,17 +67,51 @@ pub(crate) fn end(
         return Err(Errno::INVAL.into());
     }
     let written = u64::try_from(ended.written).unwrap_or(0);
-    let grew = ended.map.flags & iomap_flag::SIZE_CHANGED != 0
-        && ended.map.flags & iomap_flag::MERGED != 0;
-    if grew && written > 0 && written <= ended.count {
-        let completion = WriteCompletion {
-            offset: ended.pos,
-            len_bytes: written,
-            converts: false,
-        };
-        server
-            .writer()?
-            .complete_write(file, completion, |_| Ok(()))?;
+    if ended.map.flags & iomap_flag::SIZE_CHANGED != 0 && written > 0 {
+        let size = ended.pos.checked_add(written).ok_or(Errno::INVAL)?;
+        iomap.files.grown(file, size);
     }
     Ok(Reply::Done)
+}
+
+/// Records the size the kernel has spoken of, if what lies there has been written. To be called
+/// when the kernel has written its pages back, or will never do so.
+pub(crate) fn settle_size(server: &Server, iomap: &Iomap, file: InodeNumber) {
+    let Some(size) = iomap.files.take_grown(file) else {
+        return;
+    };
+    if let Err(error) = raise_size(server, iomap, file, size) {
+        server.complaints.report(&error);
+    }
+}
+
+/// The same for all files.
+pub(crate) fn settle_all_sizes(server: &Server, iomap: &Iomap) {
+    for file in iomap.files.all_grown() {
+        settle_size(server, iomap, file);
+    }
+}
+
+fn raise_size(server: &Server, iomap: &Iomap, file: InodeNumber, size: u64) -> fs_core::Result<()> {
+    let Some(volume) = server.volume.writer() else {
+        return Ok(());
+    };
+    let last = size.saturating_sub(1);
+    let is_owed = volume.with_mapping(file, |view| {
+        if view.is_inline() || view.inode().size_bytes() >= size {
+            return Ok(false);
+        }
+        // An unwritten block has an IOEND to come.
+        let run = view.around(iomap.geometry.block_of(last))?;
+        Ok(matches!(run.state, ExtentState::Written(_)))
+    })?;
+    if !is_owed {
+        return Ok(());
+    }
+    let completion = WriteCompletion {
+        offset: last,
+        len_bytes: 1,
+        converts: false,
+    };
+    volume.complete_write(file, completion, |_| Ok(()))
 }

@@ -21,6 +21,8 @@ pub(super) struct FileState {
     pub(super) last_push: u32,
     /// The kernel has dropped mappings since it was given all.
     pub(super) lacks_some: bool,
+    /// How long the kernel has said that it is, having written to it; 0 if it has not.
+    grown_to: u64,
     /// From here on blocks behind the end were allocated by nobody's wish.
     ahead_from: Option<FileBlock>,
     is_swap_file: bool,
@@ -88,6 +90,32 @@ impl Files {
     /// Somebody wants blocks behind the end to stay.
     pub(super) fn keep_ahead(&self, file: InodeNumber) {
         self.known(file, |state| state.ahead_from = None);
+    }
+
+    /// The kernel has made a file this long at least.
+    pub(super) fn grown(&self, file: InodeNumber, size: u64) {
+        self.with(file, |state| state.grown_to = state.grown_to.max(size));
+    }
+
+    /// A file has another size, whatever was said before.
+    pub(super) fn resized(&self, file: InodeNumber) {
+        self.known(file, |state| state.grown_to = 0);
+    }
+
+    /// How long the kernel has said a file to be since that was asked last.
+    pub(super) fn take_grown(&self, file: InodeNumber) -> Option<u64> {
+        let grown_to = self.known(file, |state| std::mem::take(&mut state.grown_to))?;
+        (grown_to > 0).then_some(grown_to)
+    }
+
+    /// Files the kernel has made longer.
+    pub(super) fn all_grown(&self) -> Vec<InodeNumber> {
+        let grown = |shard: &CachePadded<Mutex<HashMap<InodeNumber, FileState>>>| {
+            let shard = shard.lock();
+            let grown = shard.iter().filter(|(_, state)| state.grown_to > 0);
+            grown.map(|(file, _)| *file).collect::<Vec<_>>()
+        };
+        self.shards.iter().flat_map(grown).collect()
     }
 
     /// Whether mappings of a file may lie in the kernel's cache.

@@ -7,6 +7,7 @@
 use fs_core::InodeNumber;
 use parking_lot::Mutex;
 
+use super::completion::settle_all_sizes;
 use crate::failure::Failure;
 use crate::replies::Reply;
 use crate::server::Server;
@@ -35,6 +36,9 @@ impl Freezer {
 
     /// Everything is in its place, and stays as it is until [`unfreeze`](Self::unfreeze).
     pub(crate) fn freeze(&self, server: &Server) -> Result<Reply<'static>, Failure> {
+        if let Ok(iomap) = server.iomap() {
+            settle_all_sizes(server, iomap);
+        }
         self.waiting.lock().get_or_insert_default();
         let Some(volume) = server.volume.writer() else {
             return Ok(Reply::Done);

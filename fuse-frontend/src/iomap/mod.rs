@@ -41,7 +41,7 @@ use fs_core::{Inode, InodeFlags, Superblock};
 use zerocopy::IntoBytes;
 
 pub(crate) use self::begin::{begin, created, opened, released};
-pub(crate) use self::completion::{end, ioend};
+pub(crate) use self::completion::{end, ioend, settle_all_sizes, settle_size};
 use self::connection::FuseDevice;
 pub use self::connection::{Connection, ConnectionCalls};
 use self::devices::Devices;
@@ -147,6 +147,11 @@ impl Iomap {
     /// Forgets what is known of a file the kernel no longer knows.
     pub(crate) fn forgotten(&self, inode: fs_core::InodeNumber) {
         self.files.forget(inode);
+    }
+
+    /// A file was given another size.
+    pub(crate) fn resized(&self, inode: fs_core::InodeNumber) {
+        self.files.resized(inode);
     }
 
     /// Somebody wants what lies behind a file's end to stay.

@@ -56,7 +56,15 @@ impl Iomap {
             count(&self.tallies.upserts_ahead);
         }
         // What was asked for comes last: what makes room for others cannot push it out.
-        let is_there = self.upsert(file, &self.mapping(view, first)).is_ok();
+        let asked = self.mapping(view, first);
+        let is_there = self.upsert(file, &asked).is_ok();
+        if !is_there && self.files.was_pushed(file) {
+            // What was pushed for this range before may be of blocks that were not there yet.
+            self.take_back(
+                file,
+                asked.offset..asked.offset.saturating_add(asked.length),
+            );
+        }
         self.files.with(file, |state| {
             if is_whole && first.file_block == FileBlock(0) {
                 state.lacks_some = !is_there;

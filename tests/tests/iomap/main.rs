@@ -3,5 +3,6 @@
 mod basic;
 mod device;
 mod functional;
+mod random;
 mod reach;
 mod rig;

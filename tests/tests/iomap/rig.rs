@@ -73,14 +73,14 @@ impl<'a> Plan<'a> {
 pub(crate) struct Rig {
     pub(crate) kernel: Kernel,
     pub(crate) device: Arc<SimDevice>,
-    scratch: Scratch,
+    scratch: Arc<Scratch>,
     image: PathBuf,
     server: Option<JoinHandle<Result<()>>>,
 }
 
 impl Rig {
     pub(crate) fn new(plan: &Plan<'_>) -> Result<Self> {
-        let scratch = Scratch::new()?;
+        let scratch = Arc::new(Scratch::new()?);
         let image = scratch.mke2fs("image", plan.image_bytes, plan.mke2fs)?;
         let device = Arc::new(SimDevice::new(plan.image_bytes, 4096));
         load(&image, &device)?;
@@ -90,7 +90,7 @@ impl Rig {
     /// Mounts what a device holds.
     pub(crate) fn over(
         plan: &Plan<'_>,
-        scratch: Scratch,
+        scratch: Arc<Scratch>,
         image: PathBuf,
         device: Arc<SimDevice>,
     ) -> Result<Self> {
@@ -136,6 +136,24 @@ impl Rig {
         self.kernel.unmount().context("unmounting")?;
         self.judge()?;
         look(&self.image, &self.scratch)
+    }
+
+    /// The power goes: of what was not flushed, only some chunks get there. What is left.
+    pub(crate) fn cut(
+        mut self,
+        survives: impl FnMut(u64) -> bool,
+    ) -> (Arc<Scratch>, PathBuf, Arc<SimDevice>) {
+        // Nothing more is written from here on.
+        self.device.set_failing(true);
+        self.device.power_cut(survives);
+        self.kernel.abort();
+        if let Some(server) = self.server.take() {
+            // It could not close the volume, as it should not.
+            let _ = server.join();
+        }
+        self.device.set_failing(false);
+        let (scratch, device) = (Arc::clone(&self.scratch), Arc::clone(&self.device));
+        (scratch, self.image.clone(), device)
     }
 
     fn judge(&mut self) -> Result<()> {
