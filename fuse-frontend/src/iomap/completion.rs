@@ -77,7 +77,7 @@ pub(crate) fn end(
 /// Records the size the kernel has spoken of, if what lies there has been written. To be called
 /// when the kernel has written its pages back, or will never do so.
 pub(crate) fn settle_size(server: &Server, iomap: &Iomap, file: InodeNumber) {
-    let Some(size) = iomap.files.take_grown(file) else {
+    let Some(size) = iomap.files.grown_to(file) else {
         return;
     };
     if let Err(error) = raise_size(server, iomap, file, size) {
@@ -98,7 +98,9 @@ fn raise_size(server: &Server, iomap: &Iomap, file: InodeNumber, size: u64) -> f
     };
     let last = size.saturating_sub(1);
     let is_owed = volume.with_mapping(file, |view| {
-        if view.is_inline() || view.inode().size_bytes() >= size {
+        let recorded = view.inode().size_bytes();
+        if view.is_inline() || recorded >= size {
+            iomap.files.recorded(file, size.max(recorded));
             return Ok(false);
         }
         // An unwritten block has an IOEND to come.
@@ -113,5 +115,8 @@ fn raise_size(server: &Server, iomap: &Iomap, file: InodeNumber, size: u64) -> f
         len_bytes: 1,
         converts: false,
     };
-    volume.complete_write(file, completion, |_| Ok(()))
+    volume.complete_write(file, completion, |view| {
+        iomap.files.recorded(file, view.inode().size_bytes());
+        Ok(())
+    })
 }

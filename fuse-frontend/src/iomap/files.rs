@@ -102,10 +102,19 @@ impl Files {
         self.known(file, |state| state.grown_to = 0);
     }
 
-    /// How long the kernel has said a file to be since that was asked last.
-    pub(super) fn take_grown(&self, file: InodeNumber) -> Option<u64> {
-        let grown_to = self.known(file, |state| std::mem::take(&mut state.grown_to))?;
+    /// How long the kernel has said a file to be, if that may not be recorded yet.
+    pub(super) fn grown_to(&self, file: InodeNumber) -> Option<u64> {
+        let grown_to = self.known(file, |state| state.grown_to)?;
         (grown_to > 0).then_some(grown_to)
+    }
+
+    /// A size is recorded.
+    pub(super) fn recorded(&self, file: InodeNumber, size: u64) {
+        self.known(file, |state| {
+            if state.grown_to <= size {
+                state.grown_to = 0;
+            }
+        });
     }
 
     /// Files the kernel has made longer.

@@ -6,3 +6,4 @@ mod functional;
 mod random;
 mod reach;
 mod rig;
+mod startup;

@@ -44,6 +44,10 @@ pub(crate) struct Plan<'a> {
     pub(crate) mke2fs: &'a [&'a str],
     pub(crate) read_only: bool,
     pub(crate) mode: IomapMode,
+    /// Whether the server's descriptor is that of a block device.
+    pub(crate) is_block_device: bool,
+    /// Done before the kernel mounts.
+    pub(crate) before_mount: fn(&Handle) -> Result<()>,
 }
 
 impl<'a> Plan<'a> {
@@ -55,6 +59,8 @@ impl<'a> Plan<'a> {
             mke2fs: &["-t", "ext4", "-b", "4096"],
             read_only: false,
             mode: IomapMode::Always,
+            is_block_device: true,
+            before_mount: |_| Ok(()),
         }
     }
 
@@ -100,7 +106,11 @@ impl Rig {
             true => Access::Read,
             false => Access::ReadWrite,
         };
-        let descriptor = Descriptor::Block(Arc::clone(&device), access);
+        let descriptor = match plan.is_block_device {
+            true => Descriptor::Block(Arc::clone(&device), access),
+            false => Descriptor::Other,
+        };
+        (plan.before_mount)(&side.handle)?;
         kernel.plug(server_device.descriptor(), descriptor);
         let (read_only, mode) = (plan.read_only, plan.mode.clone());
         let server = std::thread::spawn(move || serve(server_device, side, read_only, mode));
@@ -136,6 +146,14 @@ impl Rig {
         self.kernel.unmount().context("unmounting")?;
         self.judge()?;
         look(&self.image, &self.scratch)
+    }
+
+    /// Unmounts, judges, and hands on what is left.
+    pub(crate) fn unmounted(mut self) -> Result<(Arc<Scratch>, PathBuf, Arc<SimDevice>)> {
+        self.kernel.unmount().context("unmounting")?;
+        self.judge()?;
+        let (scratch, device) = (Arc::clone(&self.scratch), Arc::clone(&self.device));
+        Ok((scratch, self.image.clone(), device))
     }
 
     /// The power goes: of what was not flushed, only some chunks get there. What is left.
