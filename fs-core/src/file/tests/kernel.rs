@@ -387,7 +387,9 @@ fn completing_what_is_complete_changes_nothing() {
     };
     let failed = volume.complete_write(number, too_far, look).unwrap_err();
     assert_eq!(*failed.kind(), ErrorKind::FileTooLarge);
-    volume.trim_preallocation(number, FileBlock(0)).unwrap();
+    volume
+        .trim_preallocation(number, || Some(FileBlock(0)))
+        .unwrap();
     let last = volume.with_mapping(number, |view| view.around(FileBlock(5)));
     assert_eq!(last.unwrap().file_block.0, 3);
     volume.close().unwrap();

@@ -1,0 +1,53 @@
+//! What the last writer's close may take away, and what not.
+
+use anyhow::{Result, anyhow, ensure};
+use system_tests::skip::{self, Need};
+
+use crate::rig::{Plan, Rig, VARIANTS};
+
+const ROOT: u64 = 1;
+const MIB: u64 = 1 << 20;
+const BLOCK: u64 = 4096;
+const WRITE_ONLY: u32 = 1;
+/// Enough for the two to meet.
+const ROUNDS: u32 = 400;
+
+fn each(test: impl Fn(&Rig) -> Result<()>) -> Result<()> {
+    if !skip::allowed(&[Need::Tool("mke2fs"), Need::Tool("e2fsck")]) {
+        return Ok(());
+    }
+    for variant in VARIANTS {
+        let rig = Rig::new(&Plan::new(variant))?;
+        test(&rig)?;
+        rig.finish()?;
+    }
+    Ok(())
+}
+
+/// RELEASE is sent and not waited for: the next writer may have opened the file, and write into
+/// what lies ahead, while the last one's is still being answered.
+#[test]
+fn who_opens_while_the_last_writer_closes_keeps_what_it_writes_into() -> Result<()> {
+    each(|rig| {
+        let kernel = &rig.kernel;
+        let (entry, mut file) = kernel.create(ROOT, "log", 0o644, WRITE_ONLY)?;
+        let mut size = 128 << 10;
+        kernel.write_direct(file.nodeid, 0, &vec![1; size as usize])?;
+        for round in 0..ROUNDS {
+            let before = file;
+            file = std::thread::scope(|scope| -> Result<_> {
+                let closing = scope.spawn(|| kernel.release(before));
+                let next = kernel.open(entry.nodeid, WRITE_ONLY)?;
+                for _ in 0..2 {
+                    let wrote = kernel.write_direct(next.nodeid, size, &[2; BLOCK as usize]);
+                    ensure!(wrote.is_ok(), "round {round}: {wrote:?}");
+                    size += BLOCK;
+                }
+                closing.join().map_err(|_| anyhow!("closing panicked"))??;
+                Ok(next)
+            })?;
+        }
+        kernel.close(file)?;
+        Ok(())
+    })
+}
