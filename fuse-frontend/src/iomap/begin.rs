@@ -92,7 +92,7 @@ pub(crate) fn begin(
         true => report(server, iomap, question)?,
         false => match look(server, iomap, question)? {
             Found::Answer(answer) => answer,
-            Found::Hole { size } => fill(server, iomap, header, question, size)?,
+            Found::Hole(hole) => fill(server, iomap, header, question, hole)?,
             Found::NotWritten => return Err(Errno::AGAIN.into()),
         },
     };
@@ -102,12 +102,19 @@ pub(crate) fn begin(
 /// What a look says.
 enum Found {
     Answer(BeginOut),
-    /// Blocks are needed first, in a file of so many bytes.
-    Hole {
-        size: u64,
-    },
+    /// Blocks are needed first.
+    Hole(Hole),
     /// Only written blocks would do.
     NotWritten,
+}
+
+/// Where blocks are needed.
+#[derive(Debug, Clone, Copy)]
+struct Hole {
+    /// Bytes of the file.
+    size: u64,
+    /// Nothing is mapped behind it.
+    is_last: bool,
 }
 
 /// What is there, for who wants to know it: nothing changes, and nothing is pushed.
@@ -150,7 +157,8 @@ fn look(server: &Server, iomap: &Iomap, question: Question) -> Result<Found, Fai
             return Ok(Found::NotWritten);
         }
         if question.fills_holes() && run.state == ExtentState::Hole {
-            return Ok(Found::Hole { size });
+            let is_last = iomap.geometry.bytes_of(run.end().0) >= iomap.geometry.max_bytes;
+            return Ok(Found::Hole(Hole { size, is_last }));
         }
         grant(iomap, view, question, &run).map(Found::Answer)
     })?;
@@ -166,7 +174,10 @@ fn look_inline(iomap: &Iomap, view: &MappingView<'_>, question: Question) -> Fou
     }
     if question.fills_holes() && !question.can_be_inline(view) {
         let size = view.inode().size_bytes();
-        return Found::Hole { size };
+        return Found::Hole(Hole {
+            size,
+            is_last: true,
+        });
     }
     Found::Answer(plain(iomap.geometry.inline_mapping(question.pos)))
 }
@@ -177,12 +188,14 @@ fn fill(
     iomap: &Iomap,
     header: &InHeader,
     question: Question,
-    size: u64,
+    hole: Hole,
 ) -> Result<BeginOut, Failure> {
     let volume = server.writer()?;
     let len_bytes = question.count.min(ALLOCATED_BYTES_MAX);
     let end = question.pos.saturating_add(len_bytes);
-    let grows = end > size && question.is(iomap_op::WRITE) && !question.is(iomap_op::FAULT);
+    let grows = end > hole.size && question.is(iomap_op::WRITE) && !question.is(iomap_op::FAULT);
+    // What somebody else wanted to lie behind it is not ours to give back.
+    let grows = grows && hole.is_last;
     let ahead_bytes = match grows {
         true => {
             let numbers = server.volume.statfs();

@@ -9,6 +9,7 @@ const ROOT: u64 = 1;
 const MIB: u64 = 1 << 20;
 const BLOCK: u64 = 4096;
 const WRITE_ONLY: u32 = 1;
+const KEEP_SIZE: u32 = 1;
 /// Enough for the two to meet.
 const ROUNDS: u32 = 400;
 
@@ -22,6 +23,22 @@ fn each(test: impl Fn(&Rig) -> Result<()>) -> Result<()> {
         rig.finish()?;
     }
     Ok(())
+}
+
+/// Blocks that were asked for behind the end were taken for blocks allocated ahead, when the
+/// file then grew in front of them.
+#[test]
+fn blocks_kept_behind_a_hole_outlive_the_last_writer() -> Result<()> {
+    each(|rig| {
+        let kernel = &rig.kernel;
+        let (entry, file) = kernel.create(ROOT, "kept", 0o644, WRITE_ONLY)?;
+        kernel.fallocate(file.nodeid, file.fh, KEEP_SIZE, 8 * MIB, 8 * MIB)?;
+        kernel.write_direct(file.nodeid, 0, &vec![1; MIB as usize])?;
+        kernel.close(file)?;
+        let sectors = kernel.getattr(entry.nodeid)?.blocks;
+        ensure!(sectors * 512 >= 9 * MIB, "{sectors} sectors are left");
+        Ok(())
+    })
 }
 
 /// RELEASE is sent and not waited for: the next writer may have opened the file, and write into
