@@ -17,7 +17,7 @@ use super::allocate::{UNWRITTEN_BLOCKS_MAX, fill_holes};
 use super::edit::{FileEdit, WriteContext, check_kind};
 use super::{inline, limits};
 use crate::change::{Change, Writer};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::format::inode::Inode;
 use crate::format::inode_flags::InodeFlags;
 use crate::mapping::{self, FILE_BLOCKS_MAX};
@@ -184,12 +184,8 @@ pub(crate) fn complete_write(
     let unwritten = written_runs(&file, &inode, first, stop)?;
     let has_extents = inode.flags().contains(InodeFlags::EXTENTS);
     if completion.converts && !has_extents {
-        return Err(Error::corrupt(
-            format_args!("completed write to inode {number}"),
-            None,
-            "a file with unwritten blocks",
-            "one without extents",
-        ));
+        let why = "unwritten blocks are said to be written in a file that can have none";
+        return Err(ErrorKind::NotItsMap(why).into());
     }
     let size = (end > inode.size_bytes()).then_some(end);
     let unwritten = match completion.converts {
@@ -222,15 +218,7 @@ fn written_runs(
     if has_blocks {
         return Ok(unwritten);
     }
-    Err(Error::corrupt(
-        format_args!("completed write to inode {}", file.number),
-        None,
-        format_args!(
-            "blocks at file blocks {first} to {}",
-            stop.0.saturating_sub(1)
-        ),
-        "none",
-    ))
+    Err(ErrorKind::NotItsMap("blocks are said to be written that are not there").into())
 }
 
 /// Makes runs written, a change each, in which the size follows: no written block ever lies

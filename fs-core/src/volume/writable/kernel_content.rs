@@ -54,7 +54,7 @@ impl WritableVolume {
     /// Then looks at the map.
     ///
     /// # Errors
-    /// `Corrupt` if the range has no blocks at all, or is to be converted in a file without
+    /// `NotItsMap` if the range has no blocks at all, or is to be converted in a file without
     /// extents: then nothing is changed. `FileTooLarge`, `Stale`, and those of `look`.
     pub fn complete_write<T>(
         &self,
