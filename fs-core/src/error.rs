@@ -46,6 +46,9 @@ pub enum ErrorKind {
     IsADirectory,
     /// A symbolic link was needed, or an argument makes no sense; says which.
     InvalidInput(&'static str),
+    /// What is said of a file's blocks does not fit its map; says why. Nothing is wrong with
+    /// the volume: whoever said so is.
+    NotItsMap(&'static str),
     /// A name of more than 255 bytes.
     NameTooLong,
     /// More symbolic links in one path than Linux follows (40).
@@ -170,7 +173,7 @@ impl Error {
         match &self.kind {
             ErrorKind::NotExt4 { .. } | ErrorKind::InvalidInput(_) => Errno::INVAL,
             ErrorKind::Unsupported(_) => Errno::OPNOTSUPP,
-            ErrorKind::Corrupt(_) => Errno::UCLEAN,
+            ErrorKind::Corrupt(_) | ErrorKind::NotItsMap(_) => Errno::UCLEAN,
             ErrorKind::NotFound => Errno::NOENT,
             ErrorKind::NoAttribute => Errno::NODATA,
             ErrorKind::NotADirectory => Errno::NOTDIR,
@@ -241,7 +244,7 @@ impl fmt::Display for ErrorKind {
             Self::NoAttribute => f.write_str("no such extended attribute"),
             Self::NotADirectory => f.write_str("not a directory"),
             Self::IsADirectory => f.write_str("is a directory"),
-            Self::InvalidInput(why) => f.write_str(why),
+            Self::InvalidInput(why) | Self::NotItsMap(why) => f.write_str(why),
             Self::NameTooLong => f.write_str("the name is longer than 255 bytes"),
             Self::TooManyLinks => f.write_str("more than 40 symbolic links in one path"),
             Self::Stale => f.write_str("no such inode is in use"),

@@ -4,16 +4,17 @@
 //! device's sector. [`Direct`] takes any range: bytes go through an aligned
 //! buffer, and the sectors at the ends of a range that are only partly written
 //! are read first. Two writes that share such a sector wait for one another;
-//! nothing else does.
+//! nothing else does. Who writes the device by another way, as a kernel does
+//! that moves the content of files, must share no sector with us: sectors are
+//! as small as the device has them.
 
 use parking_lot::Mutex;
 
 use crate::descriptor::Descriptor;
 use crate::{BlockDevice, DeviceFile, Result};
 
-/// Direct I/O is cut to multiples of this many bytes in memory and on the
-/// device: the largest sector there is.
-const ALIGNMENT_BYTES: usize = 4096;
+/// The largest sector there is, in bytes: buffers start at a multiple of it.
+pub(crate) const ALIGNMENT_BYTES: usize = 4096;
 /// Bytes moved by one system call.
 const PIECE_BYTES: usize = 1 << 20;
 
@@ -23,6 +24,8 @@ pub(crate) struct Direct<D> {
     /// The same device through its own type: zeroing, discarding, flushing.
     inner: D,
     descriptor: Descriptor,
+    /// I/O is cut to multiples of this many bytes of the device: a power of two.
+    sector_bytes: usize,
     /// Held while the partly written sectors at the ends of a range are
     /// read, changed and written.
     ends: Mutex<()>,
@@ -64,11 +67,13 @@ struct Piece {
 }
 
 impl<D: BlockDevice> Direct<D> {
-    /// `descriptor` is `inner`'s file, opened with O_DIRECT.
-    pub(crate) fn new(inner: D, descriptor: Descriptor) -> Self {
+    /// `descriptor` is `inner`'s file, opened with O_DIRECT, which takes multiples of
+    /// `sector_bytes`.
+    pub(crate) fn new(inner: D, descriptor: Descriptor, sector_bytes: usize) -> Self {
         Self {
             inner,
             descriptor,
+            sector_bytes: sector_bytes.clamp(512, ALIGNMENT_BYTES),
             ends: Mutex::new(()),
         }
     }
@@ -86,14 +91,14 @@ impl<D: BlockDevice> Direct<D> {
     }
 
     fn piece(&self, offset: u64, len_left: usize) -> Piece {
-        let alignment = ALIGNMENT_BYTES as u64;
+        let alignment = self.sector_bytes as u64;
         let sector_start = offset - offset % alignment;
         let skip = usize::try_from(offset - sector_start).unwrap_or(0);
         let len = len_left.min(PIECE_BYTES - skip);
         let room = usize::try_from(self.size_bytes() - sector_start).unwrap_or(usize::MAX);
         Piece {
             sector_start,
-            sectors_len: (skip + len).next_multiple_of(ALIGNMENT_BYTES).min(room),
+            sectors_len: (skip + len).next_multiple_of(self.sector_bytes).min(room),
             skip,
             len,
         }
@@ -156,7 +161,7 @@ impl<D: BlockDevice> BlockDevice for Direct<D> {
         // Where the system cannot zero, the other type would write from a buffer
         // that is not aligned.
         self.descriptor.check_writable(offset, len)?;
-        let alignment = ALIGNMENT_BYTES as u64;
+        let alignment = self.sector_bytes as u64;
         let (start, end) = (offset.next_multiple_of(alignment), offset + len);
         let stop = end - end % alignment;
         // Not by the device's own type: what the system cannot zero it would write through the
@@ -186,7 +191,8 @@ impl<D: BlockDevice> BlockDevice for Direct<D> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{OpenOptions, open};
+    use super::{ALIGNMENT_BYTES, Descriptor, Direct};
+    use crate::{Memory, OpenOptions, open};
 
     /// Direct I/O needs a file system that has it; most do.
     fn direct(
@@ -236,6 +242,24 @@ mod tests {
         let mut piece = vec![0; 1_500_001];
         device.read_at(&mut piece, 99_999).unwrap();
         assert!(piece == expected[99_999..99_999 + 1_500_001]);
+    }
+
+    /// The neighbour may be content that the kernel is writing: a block of 1 KiB was written
+    /// back with what had been read around it.
+    #[test]
+    fn a_write_of_whole_sectors_touches_no_others() {
+        let touched = |sector_bytes, offset, len| {
+            let file = tempfile::tempfile().unwrap();
+            let memory = Memory::new(vec![0; 1 << 20]);
+            let descriptor = Descriptor::new(file, 1 << 20, false);
+            let device = Direct::new(memory, descriptor, sector_bytes);
+            let piece = device.piece(offset, len);
+            (piece.sector_start, piece.sectors_len, piece.skip)
+        };
+        assert_eq!(touched(512, 5 << 10, 1 << 10), (5 << 10, 1 << 10, 0));
+        assert_eq!(touched(512, 700, 10), (512, 512, 188));
+        let largest = touched(ALIGNMENT_BYTES, 5 << 10, 1 << 10);
+        assert_eq!(largest, (4 << 10, 4 << 10, 1 << 10));
     }
 
     #[test]

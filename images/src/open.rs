@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::block::BlockFile;
 use crate::descriptor::Descriptor;
-use crate::direct::Direct;
+use crate::direct::{ALIGNMENT_BYTES, Direct};
 use crate::file::{self, MappedFile};
 use crate::usage::{self, Usage};
 use crate::{BlockDevice, Error, Result, Window, open_partition};
@@ -106,15 +106,19 @@ fn open_whole(path: &Path, options: &OpenOptions) -> Result<Arc<dyn BlockDevice>
         .map_err(open_failed)?;
     Ok(match kind {
         Kind::RegularFile if options.unclaimed => {
-            with_cache(MappedFile::unlocked(file, path, read_only)?, direct)
+            with_cache(MappedFile::unlocked(file, path, read_only)?, direct, kind)
         }
-        Kind::RegularFile => with_cache(MappedFile::new(file, path, read_only)?, direct),
+        Kind::RegularFile => with_cache(MappedFile::new(file, path, read_only)?, direct, kind),
         Kind::BlockDevice => {
             let beneath = match options.unclaimed {
                 true => None,
                 false => lock_beneath(path, read_only)?,
             };
-            with_cache(BlockFile::new(file, path, read_only, beneath)?, direct)
+            with_cache(
+                BlockFile::new(file, path, read_only, beneath)?,
+                direct,
+                kind,
+            )
         }
     })
 }
@@ -146,12 +150,23 @@ fn lock_beneath(path: &Path, read_only: bool) -> Result<Option<File>> {
 }
 
 /// The device itself, or around the page cache if `direct` is its file for that.
-fn with_cache<D: BlockDevice + 'static>(device: D, direct: Option<File>) -> Arc<dyn BlockDevice> {
+fn with_cache<D: BlockDevice + 'static>(
+    device: D,
+    direct: Option<File>,
+    kind: Kind,
+) -> Arc<dyn BlockDevice> {
+    // A file system does not say what it wants of direct I/O on its files.
+    let sector_bytes = match kind {
+        Kind::RegularFile => ALIGNMENT_BYTES,
+        Kind::BlockDevice => {
+            usize::try_from(device.logical_sector_bytes()).unwrap_or(ALIGNMENT_BYTES)
+        }
+    };
     match direct {
         None => Arc::new(device),
         Some(file) => {
             let descriptor = Descriptor::new(file, device.size_bytes(), device.is_read_only());
-            Arc::new(Direct::new(device, descriptor))
+            Arc::new(Direct::new(device, descriptor, sector_bytes))
         }
     }
 }

@@ -150,6 +150,7 @@ fn fill_hole(
     len_blocks: u64,
     size_to: &impl Fn(u64) -> Option<u64>,
 ) -> Result<(FileBlock, Arc<Inode>)> {
+    let len_blocks = file.len_with_room(len_blocks)?;
     file.change(file.run_credits(inode), |change| {
         let taken = file.take(change, inode, block, len_blocks)?;
         let run = MappedExtent {

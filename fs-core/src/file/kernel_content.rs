@@ -17,7 +17,7 @@ use super::allocate::{UNWRITTEN_BLOCKS_MAX, fill_holes};
 use super::edit::{FileEdit, WriteContext, check_kind};
 use super::{inline, limits};
 use crate::change::{Change, Writer};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::format::inode::Inode;
 use crate::format::inode_flags::InodeFlags;
 use crate::mapping::{self, FILE_BLOCKS_MAX};
@@ -110,7 +110,9 @@ fn allocate_ahead(
     }
     let mut at = from;
     while at < stop {
-        let len_blocks = (stop.0 - at.0).min(UNWRITTEN_BLOCKS_MAX);
+        let Ok(len_blocks) = file.len_with_room((stop.0 - at.0).min(UNWRITTEN_BLOCKS_MAX)) else {
+            break;
+        };
         let inode = file.inode()?;
         let taken = file.change_once(file.run_credits(&inode), |change| {
             let taken = file.take(change, &inode, at, len_blocks)?;
@@ -129,6 +131,30 @@ fn allocate_ahead(
         };
     }
     Ok((at > from).then_some(from))
+}
+
+/// Of the volume's blocks one in so many is kept for the maps of what the kernel writes, at most
+/// [`MAP_BLOCKS_MAX`].
+const MAP_PART: u64 = 50;
+const MAP_BLOCKS_MAX: u64 = 4096;
+
+impl FileEdit<'_> {
+    /// How many of so many blocks may be taken unwritten. Where the kernel writes them, making
+    /// them written must not fail, for the writer has gone: the blocks of the map that this can
+    /// take are not given away.
+    ///
+    /// # Errors
+    /// `NoSpace` if none may.
+    pub(super) fn len_with_room(&self, len_blocks: u64) -> Result<u64> {
+        if !self.context.kernel_moves_content {
+            return Ok(len_blocks);
+        }
+        let kept = (self.store().superblock.blocks_count / MAP_PART).min(MAP_BLOCKS_MAX);
+        match self.writer.space.counts().blocks.saturating_sub(kept) {
+            0 => Err(ErrorKind::NoSpace.into()),
+            room => Ok(len_blocks.min(room)),
+        }
+    }
 }
 
 fn fill_with_zeros(file: &FileEdit<'_>, offset: u64, end: u64) -> Result<()> {
@@ -189,12 +215,8 @@ pub(crate) fn complete_write(
     let unwritten = written_runs(&file, &inode, first, stop)?;
     let has_extents = inode.flags().contains(InodeFlags::EXTENTS);
     if completion.converts && !has_extents {
-        return Err(Error::corrupt(
-            format_args!("completed write to inode {number}"),
-            None,
-            "a file with unwritten blocks",
-            "one without extents",
-        ));
+        let why = "unwritten blocks are said to be written in a file that can have none";
+        return Err(ErrorKind::NotItsMap(why).into());
     }
     let size = (end > inode.size_bytes()).then_some(end);
     let unwritten = match completion.converts {
@@ -227,15 +249,7 @@ fn written_runs(
     if has_blocks {
         return Ok(unwritten);
     }
-    Err(Error::corrupt(
-        format_args!("completed write to inode {}", file.number),
-        None,
-        format_args!(
-            "blocks at file blocks {first} to {}",
-            stop.0.saturating_sub(1)
-        ),
-        "none",
-    ))
+    Err(ErrorKind::NotItsMap("blocks are said to be written that are not there").into())
 }
 
 /// Makes runs written, a change each, in which the size follows: no written block ever lies

@@ -297,6 +297,11 @@ pub(crate) fn opened(server: &Server, iomap: &Iomap, file: &Inode, flags: u32) -
             tracing::debug!("mappings of inode {} not pushed: {error}", file.number());
         }
     }
+    if writes {
+        // Blocks ahead may just be taken from it, since there was no writer left. The kernel
+        // must not write into them before it has heard so.
+        let _ = server.volume.inode(file.number());
+    }
     handle(writes)
 }
 
@@ -317,18 +322,15 @@ fn handle(writes: bool) -> u64 {
 /// A handle is gone; with the last one for writing, what was allocated ahead.
 pub(crate) fn released(server: &Server, iomap: &Iomap, file: InodeNumber, handle: u64) {
     settle_size(server, iomap, file);
-    let Some(from) = iomap.files.released(file, handle & WRITER != 0) else {
+    // While nothing may be written the next writer's end is soon enough.
+    if !iomap.files.released(file, handle & WRITER != 0) || iomap.freezer().is_frozen() {
         return;
-    };
+    }
     let Some(volume) = server.volume.writer() else {
         return;
     };
-    if iomap.freezer().is_frozen() {
-        // Nothing may be written: the next writer's end is soon enough.
-        iomap.files.allocated_ahead(file, from);
-        return;
-    }
-    if let Err(error) = volume.trim_preallocation(file, from) {
+    // Somebody may open the file meanwhile: that counts until the file is locked.
+    if let Err(error) = volume.trim_preallocation(file, || iomap.files.take_ahead(file)) {
         server.complaints.report(&error);
     }
 }

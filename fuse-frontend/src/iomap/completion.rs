@@ -80,6 +80,9 @@ pub(crate) fn settle_size(server: &Server, iomap: &Iomap, file: InodeNumber) {
     let Some(size) = iomap.files.grown_to(file) else {
         return;
     };
+    if iomap.freezer().is_frozen() {
+        return; // It is remembered.
+    }
     if let Err(error) = raise_size(server, iomap, file, size) {
         server.complaints.report(&error);
     }

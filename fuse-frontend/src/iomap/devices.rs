@@ -38,6 +38,12 @@ impl Devices {
         let file = device
             .block_device()
             .ok_or("the image is not reached through a block device")?;
+        let sector = u64::from(device.logical_sector_bytes());
+        if !file.base_offset.is_multiple_of(sector) {
+            return Err(format!(
+                "the volume does not begin at a sector of {sector} bytes"
+            ));
+        }
         let mut map = BackingMap {
             fd: file.fd.as_raw_fd(),
             flags: BACKING_TYPE_IOMAP,

@@ -67,15 +67,21 @@ impl Files {
         opened.unwrap_or(true)
     }
 
-    /// The opposite. Where blocks that were allocated ahead begin, if nobody is left to use
-    /// them; it is said once.
-    pub(super) fn released(&self, file: InodeNumber, writes: bool) -> Option<FileBlock> {
-        self.known(file, |state| {
+    /// The opposite. True if blocks were allocated ahead that nobody is left to use.
+    pub(super) fn released(&self, file: InodeNumber, writes: bool) -> bool {
+        let released = self.known(file, |state| {
             state.writers = state.writers.saturating_sub(u32::from(writes));
-            match state.writers {
-                0 => state.ahead_from.take(),
-                _ => None,
-            }
+            state.writers == 0 && state.ahead_from.is_some()
+        });
+        released.unwrap_or(false)
+    }
+
+    /// Where blocks that were allocated ahead begin, if nobody is left to use them; it is said
+    /// once.
+    pub(super) fn take_ahead(&self, file: InodeNumber) -> Option<FileBlock> {
+        self.known(file, |state| match state.writers {
+            0 => state.ahead_from.take(),
+            _ => None,
         })?
     }
 
@@ -168,12 +174,15 @@ mod tests {
         files.opened(FILE, false);
         files.allocated_ahead(FILE, FileBlock(9));
         files.allocated_ahead(FILE, FileBlock(20));
-        assert_eq!(files.released(FILE, true), None);
-        assert_eq!(files.released(FILE, true), Some(FileBlock(9)));
-        assert_eq!(files.released(FILE, false), None);
+        assert!(!files.released(FILE, true));
+        assert_eq!(files.take_ahead(FILE), None);
+        assert!(files.released(FILE, true));
+        assert_eq!(files.take_ahead(FILE), Some(FileBlock(9)));
+        assert!(!files.released(FILE, false));
         // More often than it was opened, and unknown files: nothing happens.
-        assert_eq!(files.released(FILE, true), None);
-        assert_eq!(files.released(InodeNumber(13), true), None);
+        assert!(!files.released(FILE, true));
+        assert!(!files.released(InodeNumber(13), true));
+        assert_eq!(files.take_ahead(InodeNumber(13)), None);
     }
 
     #[test]
@@ -182,7 +191,7 @@ mod tests {
         files.opened(FILE, true);
         files.allocated_ahead(FILE, FileBlock(9));
         files.keep_ahead(FILE);
-        assert_eq!(files.released(FILE, true), None);
+        assert!(!files.released(FILE, true));
     }
 
     #[test]

@@ -158,7 +158,7 @@ impl Iomap {
         if bytes.is_empty() || bytes.start >= self.geometry.max_bytes {
             return;
         }
-        if bytes.start == 0 && bytes.end == TO_EOF {
+        if bytes.start == 0 && bytes.end >= self.geometry.max_bytes {
             self.files.with(file, |state| state.records = 0);
             // In two parts: where all is dropped at once, kernels forget to say so to who is
             // using a mapping at that moment.

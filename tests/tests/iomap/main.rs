@@ -1,6 +1,7 @@
 //! The server on a kernel with FUSE iomap: the real session loops against the simulated kernel.
 
 mod basic;
+mod closing;
 mod device;
 mod functional;
 mod random;

@@ -133,27 +133,6 @@ fn overwriting_asks_next_to_nothing_and_allocates_nothing() -> Result<()> {
 }
 
 #[test]
-fn what_somebody_wants_behind_the_end_is_kept() -> Result<()> {
-    each(256 * MIB, |rig| {
-        let kernel = &rig.kernel;
-        let (entry, file) = kernel.create(ROOT, "kept", 0o644, 2)?;
-        const KEEP_SIZE: u32 = 1;
-        kernel.fallocate(file.nodeid, file.fh, KEEP_SIZE, 50 * MIB, MIB)?;
-        // A hole before it: what would be allocated ahead is there already.
-        kernel.write_direct(file.nodeid, 40 * MIB, &[3; 65_536])?;
-        kernel.close(file)?;
-        kernel.forget(entry.nodeid)?;
-        let attr = kernel.lookup(ROOT, "kept")?.attr;
-        ensure!(
-            attr.blocks >= (MIB + 65_536) / 512,
-            "{} blocks",
-            attr.blocks
-        );
-        Ok(())
-    })
-}
-
-#[test]
 fn what_is_allocated_ahead_is_given_back() -> Result<()> {
     each(256 * MIB, |rig| {
         let kernel = &rig.kernel;

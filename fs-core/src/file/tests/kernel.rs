@@ -387,7 +387,17 @@ fn completing_what_is_complete_changes_nothing() {
     };
     let failed = volume.complete_write(number, too_far, look).unwrap_err();
     assert_eq!(*failed.kind(), ErrorKind::FileTooLarge);
-    volume.trim_preallocation(number, FileBlock(0)).unwrap();
+    // No damage: were it noted as such, the volume would not be clean.
+    let nowhere = WriteCompletion {
+        offset: 1 << 20,
+        ..completion
+    };
+    let failed = volume.complete_write(number, nowhere, look).unwrap_err();
+    assert!(matches!(failed.kind(), ErrorKind::NotItsMap(_)));
+    assert!(!failed.is_corruption());
+    volume
+        .trim_preallocation(number, || Some(FileBlock(0)))
+        .unwrap();
     let last = volume.with_mapping(number, |view| view.around(FileBlock(5)));
     assert_eq!(last.unwrap().file_block.0, 3);
     volume.close().unwrap();

@@ -54,7 +54,7 @@ impl WritableVolume {
     /// Then looks at the map.
     ///
     /// # Errors
-    /// `Corrupt` if the range has no blocks at all, or is to be converted in a file without
+    /// `NotItsMap` if the range has no blocks at all, or is to be converted in a file without
     /// extents: then nothing is changed. `FileTooLarge`, `Stale`, and those of `look`.
     pub fn complete_write<T>(
         &self,
@@ -68,12 +68,20 @@ impl WritableVolume {
         })
     }
 
-    /// Gives back blocks of a file that lie wholly behind its size, at `from` or behind it.
+    /// Gives back blocks of a file that lie wholly behind its size, at what `from` says or
+    /// behind it; none if it says nothing. It is asked with the file locked.
     ///
     /// # Errors
     /// The device's.
-    pub fn trim_preallocation(&self, file: InodeNumber, from: FileBlock) -> Result<()> {
-        self.on_content(file, || file::trim_preallocation(self.writer(), file, from))
+    pub fn trim_preallocation(
+        &self,
+        file: InodeNumber,
+        from: impl FnOnce() -> Option<FileBlock>,
+    ) -> Result<()> {
+        self.on_content(file, || match from() {
+            Some(from) => file::trim_preallocation(self.writer(), file, from),
+            None => Ok(()),
+        })
     }
 
     /// For who holds the file's lock.

@@ -1,0 +1,99 @@
+//! What the last writer's close may take away, and what not.
+
+use anyhow::{Result, anyhow, ensure};
+use system_tests::skip::{self, Need};
+
+use crate::rig::{Plan, Rig, VARIANTS};
+
+const ROOT: u64 = 1;
+const MIB: u64 = 1 << 20;
+const BLOCK: u64 = 4096;
+const WRITE_ONLY: u32 = 1;
+const KEEP_SIZE: u32 = 1;
+/// Enough for the two to meet.
+const ROUNDS: u32 = 400;
+
+fn each(test: impl Fn(&Rig) -> Result<()>) -> Result<()> {
+    each_on(&["-t", "ext4", "-b", "4096"], test)
+}
+
+fn each_on(kind: &[&str], test: impl Fn(&Rig) -> Result<()>) -> Result<()> {
+    if !skip::allowed(&[Need::Tool("mke2fs"), Need::Tool("e2fsck")]) {
+        return Ok(());
+    }
+    for variant in VARIANTS {
+        let rig = Rig::new(&Plan::new(variant).mke2fs(kind))?;
+        test(&rig)?;
+        rig.finish()?;
+    }
+    Ok(())
+}
+
+/// Blocks that were asked for behind the end were taken for blocks allocated ahead, when the
+/// file then grew in front of them.
+#[test]
+fn blocks_kept_behind_a_hole_outlive_the_last_writer() -> Result<()> {
+    each(|rig| {
+        let kernel = &rig.kernel;
+        let (entry, file) = kernel.create(ROOT, "kept", 0o644, WRITE_ONLY)?;
+        kernel.fallocate(file.nodeid, file.fh, KEEP_SIZE, 8 * MIB, 8 * MIB)?;
+        kernel.write_direct(file.nodeid, 0, &vec![1; MIB as usize])?;
+        kernel.close(file)?;
+        let sectors = kernel.getattr(entry.nodeid)?.blocks;
+        ensure!(sectors * 512 >= 9 * MIB, "{sectors} sectors are left");
+        Ok(())
+    })
+}
+
+/// RELEASE is sent and not waited for: the next writer may have opened the file, and write into
+/// what lies ahead, while the last one's is still being answered.
+#[test]
+fn who_opens_while_the_last_writer_closes_keeps_what_it_writes_into() -> Result<()> {
+    each(|rig| {
+        let kernel = &rig.kernel;
+        let (entry, mut file) = kernel.create(ROOT, "log", 0o644, WRITE_ONLY)?;
+        let mut size = 128 << 10;
+        kernel.write_direct(file.nodeid, 0, &vec![1; size as usize])?;
+        for round in 0..ROUNDS {
+            let before = file;
+            file = std::thread::scope(|scope| -> Result<_> {
+                let closing = scope.spawn(|| kernel.release(before));
+                let next = kernel.open(entry.nodeid, WRITE_ONLY)?;
+                for _ in 0..2 {
+                    let wrote = kernel.write_direct(next.nodeid, size, &[2; BLOCK as usize]);
+                    ensure!(wrote.is_ok(), "round {round}: {wrote:?}");
+                    size += BLOCK;
+                }
+                closing.join().map_err(|_| anyhow!("closing panicked"))??;
+                Ok(next)
+            })?;
+        }
+        kernel.close(file)?;
+        Ok(())
+    })
+}
+
+/// Space that is promised needs nothing more when it is written to, not even nodes of the map.
+#[test]
+fn promised_space_is_written_on_a_full_volume() -> Result<()> {
+    each_on(&["-t", "ext4", "-b", "4096", "-m", "0"], |rig| {
+        let kernel = &rig.kernel;
+        let (_, promised) = kernel.create(ROOT, "promised", 0o644, WRITE_ONLY)?;
+        kernel.fallocate(promised.nodeid, promised.fh, 0, 0, 8 * MIB)?;
+        let (_, filler) = kernel.create(ROOT, "filler", 0o644, WRITE_ONLY)?;
+        let (mut at, mut len) = (0, MIB);
+        while len >= BLOCK {
+            match kernel.fallocate(filler.nodeid, filler.fh, 0, at, len) {
+                Ok(()) => at += len,
+                Err(_) => len /= 2,
+            }
+        }
+        for block in (1..2000).step_by(2) {
+            let wrote = kernel.write_direct(promised.nodeid, block * BLOCK, &[3; BLOCK as usize]);
+            ensure!(wrote.is_ok(), "block {block}: {wrote:?}");
+        }
+        kernel.close(filler)?;
+        kernel.close(promised)?;
+        Ok(())
+    })
+}
