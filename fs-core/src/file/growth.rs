@@ -23,6 +23,10 @@ impl FileEdit<'_> {
         if new_end <= size || inode.has_inline_data() {
             return Ok(Arc::clone(inode));
         }
+        if self.context.kernel_moves_content {
+            // The kernel zeroes what comes to light, or has written it already.
+            return Ok(Arc::clone(inode));
+        }
         let block_end = size.next_multiple_of(self.block_bytes);
         self.zero_within(inode, size..written_from.max(size).min(block_end))?;
         if !self.has_written_beyond(inode, new_end)? {

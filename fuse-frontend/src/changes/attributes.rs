@@ -9,7 +9,6 @@ use rustix::io::Errno;
 use super::Place;
 use crate::attributes;
 use crate::failure::Failure;
-use crate::iomap;
 use crate::replies::Reply;
 use crate::wire::{AttrOut, SetattrIn, fattr};
 
@@ -24,12 +23,8 @@ const CAPABILITY: &[u8] = b"security.capability";
 pub(super) fn set(place: Place<'_>, arguments: &SetattrIn) -> Result<Reply<'static>, Failure> {
     let has = |bits: u32| arguments.valid & bits != 0;
     let volume = place.volume;
-    if let Ok(iomap) = place.server.iomap() {
-        match has(fattr::SIZE) {
-            true => iomap.resized(place.inode),
-            // Times come when content has been written back.
-            false => iomap::settle_size(place.server, iomap, place.inode),
-        }
+    if let (true, Ok(iomap)) = (has(fattr::SIZE), place.server.iomap()) {
+        iomap.resized(place.inode);
     }
     if has(fattr::SIZE) {
         let context = WriteContext {

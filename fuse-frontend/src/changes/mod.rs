@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use crate::caller::Caller;
 use crate::change_requests::Change;
 use crate::failure::Failure;
+use crate::iomap;
 use crate::replies::Reply;
 use crate::requests::Message;
 use crate::scratch::Scratch;
@@ -65,6 +66,17 @@ impl Place<'_> {
     }
 }
 
+impl Place<'_> {
+    /// Before these the kernel has written back what it had: the size is to be what it was then.
+    fn settle_size(&self, change: &Change<'_>) {
+        if let (Change::SetAttr(_) | Change::Fallocate(_), Ok(iomap)) =
+            (change, self.server.iomap())
+        {
+            iomap::settle_size(self.server, iomap, self.inode);
+        }
+    }
+}
+
 /// The answer to a request that changes the volume.
 pub(crate) fn answer(
     server: &Server,
@@ -81,6 +93,7 @@ pub(crate) fn answer(
         caller: Caller::of(header),
     };
     place.check_layout(change)?;
+    place.settle_size(change);
     let reply = dispatch(place, message, change, scratch)?;
     if server.is_sync {
         volume.sync()?;

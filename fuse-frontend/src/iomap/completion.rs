@@ -1,6 +1,6 @@
 //! IOEND and END: what the kernel has written.
 
-use fs_core::{ExtentState, InodeNumber, WriteCompletion};
+use fs_core::{ExtentState, InodeNumber, WriteCompletion, WriteContext};
 use rustix::io::Errno;
 
 use super::Iomap;
@@ -100,26 +100,36 @@ fn raise_size(server: &Server, iomap: &Iomap, file: InodeNumber, size: u64) -> f
         return Ok(());
     };
     let last = size.saturating_sub(1);
-    let is_owed = volume.with_mapping(file, |view| {
+    let state = volume.with_mapping(file, |view| {
         let recorded = view.inode().size_bytes();
         if view.is_inline() || recorded >= size {
             iomap.files.recorded(file, size.max(recorded));
-            return Ok(false);
+            return Ok(None);
         }
-        // An unwritten block has an IOEND to come.
         let run = view.around(iomap.geometry.block_of(last))?;
-        Ok(matches!(run.state, ExtentState::Written(_)))
+        Ok(Some(run.state))
     })?;
-    if !is_owed {
-        return Ok(());
+    match state {
+        // An unwritten block has an IOEND to come.
+        None | Some(ExtentState::Unwritten(_)) => return Ok(()),
+        Some(ExtentState::Written(_)) => {
+            let completion = WriteCompletion {
+                offset: last,
+                len_bytes: 1,
+                converts: false,
+            };
+            volume.complete_write(file, completion, |_| Ok(()))?;
+        }
+        // It has been punched out since.
+        Some(ExtentState::Hole) => {
+            let context = WriteContext {
+                keeps_times: true,
+                kernel_moves_content: true,
+                ..WriteContext::default()
+            };
+            volume.truncate_as(file, size, context)?;
+        }
     }
-    let completion = WriteCompletion {
-        offset: last,
-        len_bytes: 1,
-        converts: false,
-    };
-    volume.complete_write(file, completion, |view| {
-        iomap.files.recorded(file, view.inode().size_bytes());
-        Ok(())
-    })
+    iomap.files.recorded(file, size);
+    Ok(())
 }
