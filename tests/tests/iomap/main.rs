@@ -4,6 +4,7 @@ mod basic;
 mod closing;
 mod device;
 mod functional;
+mod hostile;
 mod random;
 mod reach;
 mod rig;

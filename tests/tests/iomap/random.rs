@@ -152,11 +152,19 @@ impl World {
         Ok(())
     }
 
-    fn finish(self) -> Result<()> {
+    /// Ends; a new server shows the same.
+    fn finish(self, plan: &Plan<'_>) -> Result<()> {
         for file in &self.files {
             self.kernel().close(file.open)?;
         }
-        self.rig.finish()
+        let (scratch, image, device) = self.rig.unmounted()?;
+        let rig = Rig::over(plan, scratch, image, device)?;
+        for file in &self.files {
+            let node = rig.kernel.lookup(ROOT, NAMES[file.number])?.nodeid;
+            let found = rig.kernel.read(node, 0, SIZE_MAX * 2)?;
+            same(&found, &file.model).context("after the next mount")?;
+        }
+        rig.finish()
     }
 }
 
@@ -374,7 +382,7 @@ fn content_is_right_whatever_happens() -> Result<()> {
                 let mut world = World::new(variant, kind, seed)?;
                 world.run(operations)?;
                 world.check()?;
-                world.finish()
+                world.finish(&plan(variant, kind, seed))
             };
             run().with_context(|| format!("{variant:?}, {kind:?}, seed {seed}"))?;
         }
@@ -482,7 +490,7 @@ fn what_was_synced_survives_power_cuts() -> Result<()> {
                     world = recovered(left, variant, kind, seed * 1000 + round)
                         .with_context(|| format!("cut {round}"))?;
                 }
-                world.finish()
+                world.finish(&plan(variant, kind, seed))
             };
             run().with_context(|| format!("{variant:?}, {kind:?}, seed {seed}"))?;
         }
