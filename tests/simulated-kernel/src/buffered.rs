@@ -156,8 +156,9 @@ impl Shared {
             let range = (at - pos) as usize..(upto - pos) as usize;
             let piece = bytes.get(range).ok_or(Errno::IO)?;
             let copied = self.copy_in(inode, &located, &mut pages, at, piece, locks);
-            drop(pages);
+            // Before anybody can write the folio back, who would cut it at the size.
             let grew = copied.is_ok() && grow(inode, upto);
+            drop(pages);
             let step = Step {
                 opflags,
                 pos: at,

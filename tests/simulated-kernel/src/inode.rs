@@ -41,6 +41,8 @@ pub(crate) struct State {
     pub(crate) disk_size: u64,
     /// The size the server said last that it has recorded.
     pub(crate) told_size: u64,
+    /// How often that was said.
+    pub(crate) tellings: u64,
     pub(crate) lookups: u64,
     pub(crate) is_bad: bool,
     pub(crate) times_dirty: bool,
@@ -57,6 +59,7 @@ impl Inode {
     pub(crate) fn told(&self, size: u64) {
         let mut state = self.state.lock();
         (state.told_size, state.disk_size) = (size, size);
+        state.tellings += 1;
     }
 
     pub(crate) fn size(&self) -> u64 {
