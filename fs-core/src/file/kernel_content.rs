@@ -299,6 +299,29 @@ fn is_behind_all(file: &FileEdit<'_>, inode: &Inode, block: FileBlock) -> Result
     Ok(run.state == ExtentState::Hole && run.end() >= END)
 }
 
+/// Makes the size at least `size`, unless what lies there last is still to be completed; returns
+/// what it is then. Where nothing is mapped it has been punched out since.
+pub(crate) fn raise_size(writer: &Writer, number: InodeNumber, size: u64) -> Result<u64> {
+    let context = WriteContext {
+        keeps_times: true,
+        kernel_moves_content: true,
+        ..WriteContext::default()
+    };
+    let file = FileEdit::new(writer, number, context)?;
+    let inode = file.inode()?;
+    check_kind(&inode)?;
+    let is_possible = size <= limits::size_max(&writer.store.superblock, &inode);
+    if inode.has_inline_data() || size <= inode.size_bytes() || !is_possible {
+        return Ok(inode.size_bytes());
+    }
+    let last = file.look(&inode, file.block_of(size - 1))?;
+    if matches!(last.state, ExtentState::Unwritten(_)) {
+        return Ok(inode.size_bytes());
+    }
+    settle(&file, &inode, &[], Some(size))?;
+    Ok(size)
+}
+
 /// Gives back the blocks wholly behind the size, those before `from` excepted.
 pub(crate) fn trim_preallocation(
     writer: &Writer,

@@ -1,6 +1,6 @@
 //! IOEND and END: what the kernel has written.
 
-use fs_core::{ExtentState, InodeNumber, WriteCompletion, WriteContext};
+use fs_core::{InodeNumber, WriteCompletion};
 use rustix::io::Errno;
 
 use super::Iomap;
@@ -74,7 +74,7 @@ pub(crate) fn end(
     Ok(Reply::Done)
 }
 
-/// Records the size the kernel has spoken of, if what lies there has been written. To be called
+/// Records the size the kernel has spoken of, unless an IOEND is still owed for what lies there. To be called
 /// when the kernel has written its pages back, or will never do so.
 pub(crate) fn settle_size(server: &Server, iomap: &Iomap, file: InodeNumber) {
     let Some(size) = iomap.files.grown_to(file) else {
@@ -83,8 +83,12 @@ pub(crate) fn settle_size(server: &Server, iomap: &Iomap, file: InodeNumber) {
     if iomap.freezer().is_frozen() {
         return; // It is remembered.
     }
-    if let Err(error) = raise_size(server, iomap, file, size) {
-        server.complaints.report(&error);
+    let Some(volume) = server.volume.writer() else {
+        return;
+    };
+    match volume.raise_size(file, size) {
+        Ok(recorded) => iomap.files.recorded(file, recorded),
+        Err(error) => server.complaints.report(&error),
     }
 }
 
@@ -93,43 +97,4 @@ pub(crate) fn settle_all_sizes(server: &Server, iomap: &Iomap) {
     for file in iomap.files.all_grown() {
         settle_size(server, iomap, file);
     }
-}
-
-fn raise_size(server: &Server, iomap: &Iomap, file: InodeNumber, size: u64) -> fs_core::Result<()> {
-    let Some(volume) = server.volume.writer() else {
-        return Ok(());
-    };
-    let last = size.saturating_sub(1);
-    let state = volume.with_mapping(file, |view| {
-        let recorded = view.inode().size_bytes();
-        if view.is_inline() || recorded >= size {
-            iomap.files.recorded(file, size.max(recorded));
-            return Ok(None);
-        }
-        let run = view.around(iomap.geometry.block_of(last))?;
-        Ok(Some(run.state))
-    })?;
-    match state {
-        // An unwritten block has an IOEND to come.
-        None | Some(ExtentState::Unwritten(_)) => return Ok(()),
-        Some(ExtentState::Written(_)) => {
-            let completion = WriteCompletion {
-                offset: last,
-                len_bytes: 1,
-                converts: false,
-            };
-            volume.complete_write(file, completion, |_| Ok(()))?;
-        }
-        // It has been punched out since.
-        Some(ExtentState::Hole) => {
-            let context = WriteContext {
-                keeps_times: true,
-                kernel_moves_content: true,
-                ..WriteContext::default()
-            };
-            volume.truncate_as(file, size, context)?;
-        }
-    }
-    iomap.files.recorded(file, size);
-    Ok(())
 }

@@ -68,6 +68,15 @@ impl WritableVolume {
         })
     }
 
+    /// Makes a file at least `size` bytes long, if what lies there last is not waiting for
+    /// [`complete_write`](Self::complete_write). Times stay. Returns the size it has then.
+    ///
+    /// # Errors
+    /// The device's, `Stale`.
+    pub fn raise_size(&self, file: InodeNumber, size: u64) -> Result<u64> {
+        self.on_content(file, || file::raise_size(self.writer(), file, size))
+    }
+
     /// Gives back blocks of a file that lie wholly behind its size, at what `from` says or
     /// behind it; none if it says nothing. It is asked with the file locked.
     ///
