@@ -172,9 +172,10 @@ impl Server {
 
     /// Counts that the kernel knows an inode so many times less.
     pub(crate) fn forget(&self, inode: InodeNumber, times: u64) {
-        if let Some(iomap) = &self.iomap {
+        let touches = self.iomap.as_ref().and_then(|iomap| {
             iomap::settle_size(self, iomap, inode);
-        }
+            iomap.touches(inode)
+        });
         let is_unknown = match self.volume.writer() {
             // Nobody counts: all that is lost is the memory of what was pushed.
             None => true,
@@ -184,7 +185,7 @@ impl Server {
             }),
         };
         if let Some(iomap) = self.iomap.as_ref().filter(|_| is_unknown) {
-            iomap.forgotten(inode);
+            iomap.forgotten(inode, touches);
         }
     }
 }

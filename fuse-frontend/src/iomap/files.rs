@@ -12,6 +12,8 @@ const SHARDS: usize = 16;
 /// One file.
 #[derive(Debug, Default)]
 pub(super) struct FileState {
+    /// How often somebody has had to do with it.
+    touches: u64,
     /// How often it is open for writing.
     writers: u32,
     /// Mappings the kernel's tree holds at most.
@@ -49,7 +51,9 @@ impl Files {
         act: impl FnOnce(&mut FileState) -> T,
     ) -> Option<T> {
         let mut shard = self.shard(file)?.lock();
-        Some(act(shard.entry(file).or_default()))
+        let state = shard.entry(file).or_default();
+        state.touches = state.touches.wrapping_add(1);
+        Some(act(state))
     }
 
     /// Looks at what is known of a file, if anything is.
@@ -147,10 +151,20 @@ impl Files {
             .unwrap_or(false)
     }
 
-    /// The kernel no longer knows a file.
-    pub(super) fn forget(&self, file: InodeNumber) {
-        if let Some(shard) = self.shard(file) {
-            shard.lock().remove(&file);
+    /// To be asked before the kernel's knowledge of a file is counted down, and given to
+    /// [`forget`](Self::forget).
+    pub(super) fn touches(&self, file: InodeNumber) -> Option<u64> {
+        self.known(file, |state| state.touches)
+    }
+
+    /// The kernel no longer knew a file: what is known of it goes, unless the kernel has come to
+    /// know it again since.
+    pub(super) fn forget(&self, file: InodeNumber, touches: Option<u64>) {
+        let Some(mut shard) = self.shard(file).map(Mutex::lock) else {
+            return;
+        };
+        if shard.get(&file).map(|state| state.touches) == touches {
+            shard.remove(&file);
         }
     }
 
@@ -199,7 +213,12 @@ mod tests {
         let files = Files::new();
         files.with(FILE, |state| state.records = 3);
         assert!(files.was_pushed(FILE) && !files.opened(FILE, false));
-        files.forget(FILE);
+        let before = files.touches(FILE);
+        // Opened again meanwhile.
+        files.opened(FILE, false);
+        files.forget(FILE, before);
+        assert!(files.was_pushed(FILE));
+        files.forget(FILE, files.touches(FILE));
         assert!(!files.was_pushed(FILE) && files.opened(FILE, false));
     }
 }

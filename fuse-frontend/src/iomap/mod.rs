@@ -144,9 +144,14 @@ impl Iomap {
         self.geometry.block_bytes
     }
 
-    /// Forgets what is known of a file the kernel no longer knows.
-    pub(crate) fn forgotten(&self, inode: fs_core::InodeNumber) {
-        self.files.forget(inode);
+    /// Before a file is forgotten in part: for [`forgotten`](Self::forgotten).
+    pub(crate) fn touches(&self, inode: fs_core::InodeNumber) -> Option<u64> {
+        self.files.touches(inode)
+    }
+
+    /// Forgets what is known of a file the kernel did not know any more.
+    pub(crate) fn forgotten(&self, inode: fs_core::InodeNumber, touches: Option<u64>) {
+        self.files.forget(inode, touches);
     }
 
     /// A file was given another size.
