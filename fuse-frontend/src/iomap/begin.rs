@@ -86,6 +86,10 @@ pub(crate) fn begin(
     ask: &BeginIn,
 ) -> Result<Reply<'static>, Failure> {
     let question = Question::check(number_of(header.nodeid)?, ask)?;
+    if question.pos >= iomap.geometry.max_bytes {
+        // No mapping may begin there.
+        return Err(Errno::FBIG.into());
+    }
     if question.is(iomap_op::ANY_WRITE) {
         server.writer()?;
     }

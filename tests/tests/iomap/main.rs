@@ -2,6 +2,7 @@
 
 mod basic;
 mod closing;
+mod conformance;
 mod device;
 mod functional;
 mod hostile;
