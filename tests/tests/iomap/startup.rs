@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use fuse_frontend::IomapMode;
 use simulated_kernel::numbers::{ioctl, op};
 use simulated_kernel::{Errno, Settings};
+use system_tests::guards::wait_until;
 use system_tests::skip::{self, Need};
 
 use crate::rig::{Plan, Rig, VARIANTS};
@@ -125,8 +126,10 @@ fn both_ways_to_start_are_served() -> Result<()> {
         rig.kernel.write_direct(file.nodeid, 0, &[1; 4096])?;
         rig.kernel.close(file)?;
         // Each thread that serves has said that it must not wait for reclaim.
-        let counts = rig.kernel.counts();
-        ensure!(counts.nofs_threads == plan.settings.channels as u64);
+        let threads = plan.settings.channels as u64;
+        let all_have = || rig.kernel.counts().nofs_threads == threads;
+        // A thread says so when it begins, which need not be yet.
+        ensure!(wait_until(Duration::from_secs(5), all_have));
         rig.finish()?;
     }
     Ok(())
