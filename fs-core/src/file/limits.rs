@@ -15,7 +15,7 @@ const DIRECT: u64 = 12;
 /// The largest size of this file in bytes. The map sets it (32 bits for the number of a
 /// block, of which the last is not used; three trees of pointers without extents), and
 /// `i_blocks`, which counts 2^32 - 1 units of 512 bytes where huge_file is missing.
-pub(crate) fn size_max(superblock: &Superblock, inode: &Inode) -> u64 {
+pub(super) fn size_max(superblock: &Superblock, inode: &Inode) -> u64 {
     let becomes_extents =
         inode.has_inline_data() && superblock.has_incompat(IncompatFeatures::EXTENTS);
     if inode.flags().contains(InodeFlags::EXTENTS) || becomes_extents {

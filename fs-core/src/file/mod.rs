@@ -38,7 +38,6 @@ pub(crate) use allocate::allocate;
 pub use edit::WriteContext;
 pub use kernel_content::{WriteCompletion, WritePreparation};
 pub(crate) use kernel_content::{complete_write, prepare_write, raise_size, trim_preallocation};
-pub(crate) use limits::size_max;
 pub use read::Segment;
 pub(crate) use read::{plan, read};
 pub use seek::SeekTarget;

@@ -1,7 +1,6 @@
 //! A file's map as it is while the file is locked.
 
 use crate::error::Result;
-use crate::file;
 use crate::format::inode::Inode;
 use crate::format::inode_flags::InodeFlags;
 use crate::inline_edit;
@@ -61,11 +60,6 @@ impl<'a> MappingView<'a> {
     /// Whether the map is one of extents: without them no block can be unwritten.
     pub fn has_extents(&self) -> bool {
         self.inode.flags().contains(InodeFlags::EXTENTS)
-    }
-
-    /// The largest size of this file in bytes.
-    pub fn max_bytes(&self) -> u64 {
-        file::size_max(&self.store.superblock, self.inode)
     }
 
     /// What is at a block, with all on both sides that continues it: a run of one state on

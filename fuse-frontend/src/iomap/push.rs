@@ -48,9 +48,10 @@ impl Iomap {
             following.push(self.mapping(view, &run));
         }
         self.make_room(file, following.len() as u64 + 1);
-        let is_whole = at >= end;
+        let mut is_whole = at >= end;
         for mapping in &following {
             if self.upsert(file, mapping).is_err() {
+                is_whole = false;
                 break;
             }
             count(&self.tallies.upserts_ahead);

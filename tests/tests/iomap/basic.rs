@@ -2,14 +2,13 @@
 
 use anyhow::{Result, ensure};
 use simulated_kernel::numbers::op;
-use system_tests::skip::{self, Need};
 
-use crate::rig::{Plan, Rig, VARIANTS};
+use crate::rig::{Plan, Rig, VARIANTS, possible};
 
 const ROOT: u64 = 1;
 
 fn each(test: impl Fn(&Rig) -> Result<()>) -> Result<()> {
-    if !skip::allowed(&[Need::Tool("mke2fs"), Need::Tool("e2fsck")]) {
+    if !possible() {
         return Ok(());
     }
     let kinds: [&[&str]; 3] = [

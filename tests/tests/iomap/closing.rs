@@ -1,9 +1,8 @@
 //! What the last writer's close may take away, and what not.
 
 use anyhow::{Result, anyhow, ensure};
-use system_tests::skip::{self, Need};
 
-use crate::rig::{Plan, Rig, VARIANTS};
+use crate::rig::{Plan, Rig, VARIANTS, possible};
 
 const ROOT: u64 = 1;
 const MIB: u64 = 1 << 20;
@@ -18,7 +17,7 @@ fn each(test: impl Fn(&Rig) -> Result<()>) -> Result<()> {
 }
 
 fn each_on(kind: &[&str], test: impl Fn(&Rig) -> Result<()>) -> Result<()> {
-    if !skip::allowed(&[Need::Tool("mke2fs"), Need::Tool("e2fsck")]) {
+    if !possible() {
         return Ok(());
     }
     for variant in VARIANTS {

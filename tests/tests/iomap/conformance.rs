@@ -6,9 +6,8 @@
 use anyhow::{Context, Result, ensure};
 use simulated_kernel::numbers::op;
 use simulated_kernel::{Errno, Kernel, Kind, Mapping, Whence};
-use system_tests::skip::{self, Need};
 
-use crate::rig::{Plan, Rig, VARIANTS};
+use crate::rig::{Plan, Rig, VARIANTS, possible};
 
 const ROOT: u64 = 1;
 const KIB: u64 = 1024;
@@ -22,7 +21,7 @@ const INLINE: &[&str] = &["-t", "ext4", "-b", "4096", "-O", "inline_data"];
 
 /// Each kind of image on both kernels.
 fn on(kinds: &[&[&str]], test: impl Fn(&Rig) -> Result<()>) -> Result<()> {
-    if !skip::allowed(&[Need::Tool("mke2fs"), Need::Tool("e2fsck")]) {
+    if !possible() {
         return Ok(());
     }
     for variant in VARIANTS {
@@ -401,7 +400,7 @@ fn line_21_completions_are_never_declined() -> Result<()> {
 
 #[test]
 fn line_22_what_was_completed_an_fsync_covers() -> Result<()> {
-    if !skip::allowed(&[Need::Tool("mke2fs"), Need::Tool("e2fsck")]) {
+    if !possible() {
         return Ok(());
     }
     for variant in VARIANTS {
@@ -439,7 +438,7 @@ fn line_23_nothing_is_said_of_what_the_kernel_does_not_know() -> Result<()> {
 
 #[test]
 fn line_24_what_is_pushed_is_what_a_new_server_finds() -> Result<()> {
-    if !skip::allowed(&[Need::Tool("mke2fs"), Need::Tool("e2fsck")]) {
+    if !possible() {
         return Ok(());
     }
     for variant in VARIANTS {

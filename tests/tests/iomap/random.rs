@@ -21,10 +21,9 @@ use parking_lot::RwLock;
 use simulated_kernel::{Chaos, Errno, Kernel, OpenFile, SimDevice, Variant};
 use system_tests::rng::Rng;
 use system_tests::scratch::Scratch;
-use system_tests::skip::{self, Need};
 
 use crate::device::ServerDevice;
-use crate::rig::{Plan, Rig, VARIANTS, load};
+use crate::rig::{Plan, Rig, VARIANTS, load, possible};
 
 const ROOT: u64 = 1;
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
@@ -384,7 +383,7 @@ fn evict(kernel: &Kernel, file: &mut File) -> Result<()> {
 
 #[test]
 fn content_is_right_whatever_happens() -> Result<()> {
-    if !skip::allowed(&[Need::Tool("mke2fs"), Need::Tool("e2fsck")]) {
+    if !possible() {
         return Ok(());
     }
     let operations = operations()?;
@@ -483,7 +482,7 @@ fn recovered(left: Left, variant: Variant, kind: &[&str], seed: u64) -> Result<W
 
 #[test]
 fn what_was_synced_survives_power_cuts() -> Result<()> {
-    if !skip::allowed(&[Need::Tool("mke2fs"), Need::Tool("e2fsck")]) {
+    if !possible() {
         return Ok(());
     }
     let cuts = operations()? / UNTIL_CUT;

@@ -2,16 +2,15 @@
 
 use anyhow::{Result, ensure};
 use simulated_kernel::numbers::op;
-use system_tests::skip::{self, Need};
 
-use crate::rig::{Plan, Rig, VARIANTS};
+use crate::rig::{Plan, Rig, VARIANTS, possible};
 
 const ROOT: u64 = 1;
 const MIB: u64 = 1 << 20;
 const BLOCK: u64 = 4096;
 
 fn each(image_bytes: u64, test: impl Fn(&Rig) -> Result<()>) -> Result<()> {
-    if !skip::allowed(&[Need::Tool("mke2fs"), Need::Tool("e2fsck")]) {
+    if !possible() {
         return Ok(());
     }
     for variant in VARIANTS {

@@ -16,11 +16,17 @@ use simulated_kernel::{
 };
 use system_tests::mkfs::judge::fsck;
 use system_tests::scratch::Scratch;
+use system_tests::skip::{self, Need};
 
 use crate::device::ServerDevice;
 
 /// Both kernels the protocol's description knows.
 pub(crate) const VARIANTS: [Variant; 2] = [Variant::S, Variant::L];
+
+/// Whether these tests can run here; says so if not.
+pub(crate) fn possible() -> bool {
+    skip::allowed(&[Need::Tool("mke2fs"), Need::Tool("e2fsck")])
+}
 
 /// The simulated kernel's own calls, as the server makes them.
 #[derive(Debug)]

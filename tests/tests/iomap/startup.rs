@@ -7,15 +7,10 @@ use fuse_frontend::IomapMode;
 use simulated_kernel::numbers::{ioctl, op};
 use simulated_kernel::{Errno, Settings};
 use system_tests::guards::wait_until;
-use system_tests::skip::{self, Need};
 
-use crate::rig::{Plan, Rig, VARIANTS};
+use crate::rig::{Plan, Rig, VARIANTS, possible};
 
 const ROOT: u64 = 1;
-
-fn possible() -> bool {
-    skip::allowed(&[Need::Tool("mke2fs"), Need::Tool("e2fsck")])
-}
 
 /// Kernels that do not move content, each for its reason.
 fn unwilling(settings: &Settings) -> Vec<Settings> {
