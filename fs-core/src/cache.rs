@@ -27,7 +27,7 @@ use crate::sync::{Mutex, MutexGuard};
 use crate::types::{FsBlock, InodeNumber};
 
 /// Threads rarely meet in one of this many tables.
-const SHARDS: usize = 16;
+const SHARDS: usize = 64;
 /// Per-block cost besides the bytes: table entry, reference counts.
 const OVERHEAD_BYTES: usize = 160;
 /// Fewer blocks a shard than this make no cache.

@@ -156,12 +156,12 @@ impl Served {
     /// Looks at a file's map; of a volume that can change with the file locked.
     pub(crate) fn with_mapping<T>(
         &self,
-        file: &Inode,
+        file: InodeNumber,
         look: impl FnOnce(&MappingView<'_>) -> Result<T>,
     ) -> Result<T> {
         match self {
-            Self::Reading(volume) => volume.with_mapping(file.number(), look),
-            Self::Writing(volume) => volume.with_mapping(file.number(), look),
+            Self::Reading(volume) => volume.with_mapping(file, look),
+            Self::Writing(volume) => volume.with_mapping(file, look),
         }
     }
 

@@ -2,7 +2,9 @@
 
 use crate::error::Result;
 use crate::format::inode::Inode;
-use crate::mapping::{FILE_BLOCKS_MAX, map_some, record};
+use crate::format::inode_flags::InodeFlags;
+use crate::mapping::extents::{self, Seen};
+use crate::mapping::{FILE_BLOCKS_MAX, check_map, record};
 use crate::run::{MappedExtent, hole};
 use crate::store::Store;
 use crate::types::FileBlock;
@@ -14,26 +16,50 @@ const LOOKS_MAX: u32 = 64;
 /// [`LOOKS_MAX`] looks go.
 ///
 /// # Errors
-/// As [`map_some`].
+/// As [`map_some`](crate::mapping::map_some).
 pub(crate) fn around(store: &Store, inode: &Inode, block: FileBlock) -> Result<MappedExtent> {
     if block.0 >= FILE_BLOCKS_MAX {
         return Ok(hole(block, u64::MAX - block.0));
     }
-    let mut run = record(store, inode, block)?;
+    check_map(store, inode)?;
+    let Seen { mut run, window } = see(store, inode, block)?;
+    // Inside of what was looked at the run is whole. Usually so are both its ends.
+    let mut seen_end = window.end;
     for _ in 0..LOOKS_MAX {
-        if run.end().0 >= FILE_BLOCKS_MAX || !run.merge(&map_some(store, inode, run.end())?) {
+        if run.end().0 < seen_end || seen_end >= FILE_BLOCKS_MAX {
             break;
         }
+        let next = see(store, inode, run.end())?;
+        if !run.merge(&next.run.starting_at(run.end())) {
+            break;
+        }
+        seen_end = next.window.end;
     }
+    let mut seen_start = window.start;
     for _ in 0..LOOKS_MAX {
+        if run.file_block.0 > seen_start {
+            break;
+        }
         let Some(last) = run.file_block.0.checked_sub(1) else {
             break;
         };
-        let mut before = record(store, inode, FileBlock(last))?;
-        if !before.merge(&run) {
+        let mut before = see(store, inode, FileBlock(last))?;
+        if !before.run.merge(&run) {
             break;
         }
-        run = before;
+        run = before.run;
+        seen_start = before.window.start;
     }
     Ok(run)
+}
+
+/// One look: at a leaf of a tree of extents, at one record of another map.
+fn see(store: &Store, inode: &Inode, block: FileBlock) -> Result<Seen> {
+    let number = inode.number();
+    if inode.flags().contains(InodeFlags::EXTENTS) && store.patches.extents(number).is_none() {
+        return extents::whole_in_leaf(store, inode, block);
+    }
+    let run = record(store, inode, block)?;
+    let window = run.file_block.0..run.end().0;
+    Ok(Seen { run, window })
 }

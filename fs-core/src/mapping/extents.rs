@@ -12,9 +12,15 @@ use crate::run::{ExtentState, MappedExtent, hole};
 use crate::store::Store;
 use crate::types::{FileBlock, FsBlock};
 
+/// A run, and the range of file blocks whose records were looked at for it.
+pub(super) struct Seen {
+    pub(super) run: MappedExtent,
+    pub(super) window: Range<u64>,
+}
+
 /// What a node says of a block: an answer, or where to look next.
 enum Step {
-    Found(MappedExtent),
+    Found(Seen),
     Descend {
         child: FsBlock,
         depth: u16,
@@ -22,18 +28,30 @@ enum Step {
     },
 }
 
+/// How a leaf's entries answer for a block, given the range the leaf answers for.
+type InLeaf = fn(&[RawExtent], &Range<u64>, FileBlock) -> MappedExtent;
+
 /// Finds the extent or hole around `block`, from its start.
 pub(super) fn whole(store: &Store, inode: &Inode, block: FileBlock) -> Result<MappedExtent> {
+    find(store, inode, block, in_leaf).map(|seen| seen.run)
+}
+
+/// The same with what continues it on both sides in the same leaf.
+pub(super) fn whole_in_leaf(store: &Store, inode: &Inode, block: FileBlock) -> Result<Seen> {
+    find(store, inode, block, merged_in_leaf)
+}
+
+fn find(store: &Store, inode: &Inode, block: FileBlock, in_leaf: InLeaf) -> Result<Seen> {
     let number = inode.number();
     let name = format_args!("extent tree root of inode {number}");
     let root = inode.block_area();
     inode.check_root(|root| extent::check(&store.superblock, &name, None, root, None))?;
     let whole = 0..FILE_BLOCKS_MAX;
-    let mut step = look(&name, None, extent::view(root), whole, block)?;
+    let mut step = look(&name, None, extent::view(root), whole, block, in_leaf)?;
     // The depth falls by one a level, checked against each node's own word.
     loop {
         let (child, depth, window) = match step {
-            Step::Found(extent) => return Ok(extent),
+            Step::Found(seen) => return Ok(seen),
             Step::Descend {
                 child,
                 depth,
@@ -48,6 +66,7 @@ pub(super) fn whole(store: &Store, inode: &Inode, block: FileBlock) -> Result<Ma
             extent::view(node.bytes()),
             window,
             block,
+            in_leaf,
         )?;
     }
 }
@@ -82,12 +101,16 @@ fn look(
     node: Option<Node<'_>>,
     window: Range<u64>,
     block: FileBlock,
+    in_leaf: InLeaf,
 ) -> Result<Step> {
     match node {
         Some(node) => {
             check_window(structure, at, &window, &node)?;
             Ok(match node {
-                Node::Leaf(entries) => Step::Found(in_leaf(entries, window, block)),
+                Node::Leaf(entries) => {
+                    let run = in_leaf(entries, &window, block);
+                    Step::Found(Seen { run, window })
+                }
                 Node::Index { depth, entries } => in_index(entries, depth, window, block),
             })
         }
@@ -129,7 +152,7 @@ pub(super) fn check_window(
     ))
 }
 
-fn in_leaf(entries: &[RawExtent], window: Range<u64>, block: FileBlock) -> MappedExtent {
+fn in_leaf(entries: &[RawExtent], window: &Range<u64>, block: FileBlock) -> MappedExtent {
     let after = entries.partition_point(|entry| entry.first() <= block.0);
     let before = after.checked_sub(1).and_then(|index| entries.get(index));
     if let Some(extent) = before.map(RawExtent::typed)
@@ -142,13 +165,34 @@ fn in_leaf(entries: &[RawExtent], window: Range<u64>, block: FileBlock) -> Mappe
     hole(FileBlock(start), end - start)
 }
 
+fn merged_in_leaf(entries: &[RawExtent], window: &Range<u64>, block: FileBlock) -> MappedExtent {
+    let mut run = in_leaf(entries, window, block);
+    if run.state == ExtentState::Hole {
+        return run;
+    }
+    let after = entries.partition_point(|entry| entry.first() <= block.0);
+    let (before, behind) = entries.split_at(after);
+    let all = |entry: &RawExtent| mapped(&entry.typed());
+    behind.iter().map(all).all(|next| run.merge(&next));
+    // The last of them is the one with the block.
+    for mut earlier in before.iter().rev().skip(1).map(all) {
+        if !earlier.merge(&run) {
+            break;
+        }
+        run = earlier;
+    }
+    run
+}
+
 fn in_index(entries: &[RawIndex], depth: u16, window: Range<u64>, block: FileBlock) -> Step {
     let key = RawIndex::key;
     let after = entries.partition_point(|entry| key(entry) <= block.0);
     let Some(index) = after.checked_sub(1).and_then(|at| entries.get(at)) else {
         // Before the first key there is nothing.
         let end = entries.first().map_or(window.end, key);
-        return Step::Found(hole(FileBlock(window.start), end - window.start));
+        let run = hole(FileBlock(window.start), end - window.start);
+        let window = window.start..end;
+        return Step::Found(Seen { run, window });
     };
     let end = entries.get(after).map_or(window.end, key);
     Step::Descend {

@@ -57,13 +57,7 @@ pub(crate) fn map_some(store: &Store, inode: &Inode, block: FileBlock) -> Result
 
 /// The same from where the map's record of it starts.
 fn record(store: &Store, inode: &Inode, block: FileBlock) -> Result<MappedExtent> {
-    let has_map = matches!(
-        inode.file_type(),
-        FileType::Regular | FileType::Directory | FileType::Symlink
-    );
-    if !has_map || inode.has_inline_data() || inode.is_fast_symlink(&store.superblock) {
-        return Err(ErrorKind::InvalidInput("the inode has no block map").into());
-    }
+    check_map(store, inode)?;
     if block.0 >= FILE_BLOCKS_MAX {
         return Ok(hole(block, u64::MAX - block.0));
     }
@@ -75,6 +69,17 @@ fn record(store: &Store, inode: &Inode, block: FileBlock) -> Result<MappedExtent
     } else {
         indirect::whole(store, inode, block)
     }
+}
+
+fn check_map(store: &Store, inode: &Inode) -> Result<()> {
+    let has_map = matches!(
+        inode.file_type(),
+        FileType::Regular | FileType::Directory | FileType::Symlink
+    );
+    if !has_map || inode.has_inline_data() || inode.is_fast_symlink(&store.superblock) {
+        return Err(ErrorKind::InvalidInput("the inode has no block map").into());
+    }
+    Ok(())
 }
 
 /// What is at `block`, up to where the state changes or `limit` is passed; less

@@ -125,8 +125,7 @@ fn report(server: &Server, iomap: &Iomap, question: Question) -> Result<BeginOut
         }
         iomap.files.set_swap_file(question.file, true);
     }
-    let inode = server.volume.inode(question.file)?;
-    let answer = server.volume.with_mapping(&inode, |view| {
+    let answer = server.volume.with_mapping(question.file, |view| {
         check_file(view.inode())?;
         if view.is_inline() {
             return Ok(plain(iomap.geometry.inline_mapping(question.pos)));
@@ -142,8 +141,7 @@ fn report(server: &Server, iomap: &Iomap, question: Question) -> Result<BeginOut
 }
 
 fn look(server: &Server, iomap: &Iomap, question: Question) -> Result<Found, Failure> {
-    let inode = server.volume.inode(question.file)?;
-    let found = server.volume.with_mapping(&inode, |view| {
+    let found = server.volume.with_mapping(question.file, |view| {
         check_file(view.inode())?;
         let size = view.inode().size_bytes();
         if view.is_inline() {
@@ -264,7 +262,7 @@ fn grant(
             write: beside(&mapping, iomap_type::PURE_OVERWRITE),
         });
     }
-    count(&iomap.tallies.plain_answers);
+    count(&iomap.tallies.of(question.file).plain_answers);
     Ok(plain(mapping))
 }
 
@@ -292,7 +290,7 @@ pub(crate) fn opened(server: &Server, iomap: &Iomap, file: &Inode, flags: u32) -
     let lacks_mappings = iomap.files.opened(file.number(), writes);
     let is_kept = flags & TRUNCATE == 0 && file.file_type() == FileType::Regular;
     if lacks_mappings && is_kept {
-        let pushed = server.volume.with_mapping(file, |view| {
+        let pushed = server.volume.with_mapping(file.number(), |view| {
             check_file(view.inode())?;
             iomap.push_all(view)
         });

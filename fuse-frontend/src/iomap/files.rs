@@ -3,11 +3,15 @@
 use std::collections::HashMap;
 
 use crossbeam_utils::CachePadded;
+use foldhash::fast::RandomState;
 use fs_core::{FileBlock, InodeNumber};
 use parking_lot::Mutex;
 
 /// Threads rarely meet in one of this many tables.
 const SHARDS: usize = 16;
+
+/// The files of one table.
+type Table = HashMap<InodeNumber, FileState, RandomState>;
 
 /// One file.
 #[derive(Debug, Default)]
@@ -34,7 +38,7 @@ pub(super) struct FileState {
 /// the kernel has inodes.
 #[derive(Debug)]
 pub(super) struct Files {
-    shards: [CachePadded<Mutex<HashMap<InodeNumber, FileState>>>; SHARDS],
+    shards: [CachePadded<Mutex<Table>>; SHARDS],
 }
 
 impl Files {
@@ -129,7 +133,7 @@ impl Files {
 
     /// Files the kernel has made longer.
     pub(super) fn all_grown(&self) -> Vec<InodeNumber> {
-        let grown = |shard: &CachePadded<Mutex<HashMap<InodeNumber, FileState>>>| {
+        let grown = |shard: &CachePadded<Mutex<Table>>| {
             let shard = shard.lock();
             let grown = shard.iter().filter(|(_, state)| state.grown_to > 0);
             grown.map(|(file, _)| *file).collect::<Vec<_>>()
@@ -168,7 +172,7 @@ impl Files {
         }
     }
 
-    fn shard(&self, file: InodeNumber) -> Option<&Mutex<HashMap<InodeNumber, FileState>>> {
+    fn shard(&self, file: InodeNumber) -> Option<&Mutex<Table>> {
         let shard = self.shards.get(file.0 as usize % SHARDS)?;
         Some(shard)
     }

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use zerocopy::{Immutable, IntoBytes};
 
 use super::Iomap;
+use super::files::FileState;
 use super::geometry::beside;
 use super::tallies::count;
 use crate::node::node_of;
@@ -24,20 +25,29 @@ const NOTICE_BYTES_MAX: usize = size_of::<OutHeader>() + size_of::<UpsertMapping
 /// `FUSE_IOMAP_INVAL_TO_EOF`: a range without an end.
 const TO_EOF: u64 = u64::MAX;
 
+/// What a push has come to.
+struct Pushed {
+    /// Whether the kernel has the run that was asked for.
+    is_there: bool,
+    /// Where it ended.
+    end: FileBlock,
+    /// Whether the kernel lacks mappings now, if that can be said.
+    lacks_some: Option<bool>,
+}
+
 impl Iomap {
     /// Pushes one run. False if the kernel would not have it.
     pub(super) fn push(&self, view: &MappingView<'_>, run: &MappedExtent) -> Result<bool> {
-        self.push_to(view, run, 1).map(|(is_there, _)| is_there)
+        let pushed = self.push_to(view, run, 1)?;
+        if let Some(lacks_some) = pushed.lacks_some {
+            let file = view.inode().number();
+            self.files.with(file, |state| state.lacks_some = lacks_some);
+        }
+        Ok(pushed.is_there)
     }
 
     /// Pushes `first`, and of what follows it inside the file as much as makes `most` together.
-    /// Whether the kernel has `first` then, and where it ended.
-    fn push_to(
-        &self,
-        view: &MappingView<'_>,
-        first: &MappedExtent,
-        most: u32,
-    ) -> Result<(bool, FileBlock)> {
+    fn push_to(&self, view: &MappingView<'_>, first: &MappedExtent, most: u32) -> Result<Pushed> {
         let file = view.inode().number();
         let end = self.geometry.block_from(view.inode().size_bytes());
         let mut following = Vec::new();
@@ -47,31 +57,31 @@ impl Iomap {
             at = run.end();
             following.push(self.mapping(view, &run));
         }
-        self.make_room(file, following.len() as u64 + 1);
+        let records = u32::try_from(following.len()).unwrap_or(u32::MAX);
+        self.make_room(file, records.saturating_add(1));
         let mut is_whole = at >= end;
         for mapping in &following {
             if self.upsert(file, mapping).is_err() {
                 is_whole = false;
                 break;
             }
-            count(&self.tallies.upserts_ahead);
+            count(&self.tallies.of(file).upserts_ahead);
         }
         // What was asked for comes last: what makes room for others cannot push it out.
         let asked = self.mapping(view, first);
         let is_there = self.upsert(file, &asked).is_ok();
-        if !is_there && self.files.was_pushed(file) {
+        if !is_there {
             // What was pushed for this range before may be of blocks that were not there yet.
             self.take_back(
                 file,
                 asked.offset..asked.offset.saturating_add(asked.length),
             );
         }
-        self.files.with(file, |state| {
-            if is_whole && first.file_block == FileBlock(0) {
-                state.lacks_some = !is_there;
-            }
-        });
-        Ok((is_there, at))
+        Ok(Pushed {
+            is_there,
+            end: at,
+            lacks_some: (is_whole && first.file_block == FileBlock(0)).then_some(!is_there),
+        })
     }
 
     /// [`push`](Self::push) for a reader, who may go on behind it.
@@ -81,11 +91,12 @@ impl Iomap {
         first: &MappedExtent,
         most: u32,
     ) -> Result<bool> {
-        let (is_there, end) = self.push_to(view, first, most)?;
+        let pushed = self.push_to(view, first, most)?;
         self.files.with(view.inode().number(), |state| {
-            (state.pushed_end, state.last_push) = (end, most);
+            (state.pushed_end, state.last_push) = (pushed.end, most);
+            state.lacks_some = pushed.lacks_some.unwrap_or(state.lacks_some);
         });
-        Ok(is_there)
+        Ok(pushed.is_there)
     }
 
     /// Pushes a file's mappings from the start, for who has just opened it.
@@ -96,7 +107,8 @@ impl Iomap {
         let first = view.around(FileBlock(0))?;
         let is_there = self.push_ahead(view, &first, self.policy.at_open())?;
         if is_there {
-            count(&self.tallies.upserts_ahead);
+            let file = view.inode().number();
+            count(&self.tallies.of(file).upserts_ahead);
         }
         Ok(())
     }
@@ -126,14 +138,20 @@ impl Iomap {
         self.geometry.mapping(run, device, view.has_extents())
     }
 
-    /// Has the kernel's tree hold no more than it can.
-    fn make_room(&self, file: InodeNumber, records: u64) {
-        let most = u64::from(self.policy.tree_records_max);
-        let is_full = self.files.with(file, |state| {
-            u64::from(state.records).saturating_add(records) > most
-        });
-        if is_full == Some(true) {
+    /// Has the kernel's tree hold no more than it can, and counts what is about to be pushed.
+    fn make_room(&self, file: InodeNumber, records: u32) {
+        let most = self.policy.tree_records_max;
+        let add = |state: &mut FileState| {
+            let sum = state.records.saturating_add(records);
+            let fits = sum <= most;
+            if fits {
+                state.records = sum;
+            }
+            fits
+        };
+        if self.files.with(file, add) == Some(false) {
             self.take_back(file, 0..TO_EOF);
+            self.files.with(file, add);
         }
     }
 
@@ -146,10 +164,7 @@ impl Iomap {
             write: beside(read, iomap_type::NOCACHE),
         };
         self.notify(NOTIFY_UPSERT_MAPPINGS, &notice)?;
-        count(&self.tallies.upserts);
-        self.files.with(file, |state| {
-            state.records = state.records.saturating_add(1);
-        });
+        count(&self.tallies.of(file).upserts);
         Ok(())
     }
 
@@ -184,7 +199,7 @@ impl Iomap {
         };
         // A file the kernel has forgotten has no mappings either.
         if self.notify(NOTIFY_INVAL_MAPPINGS, &notice).is_ok() {
-            count(&self.tallies.invalidations);
+            count(&self.tallies.of(file).invalidations);
         }
     }
 
@@ -199,12 +214,10 @@ impl Iomap {
             unique: 0,
         };
         let mut message = [0; NOTICE_BYTES_MAX];
+        let (head, rest) = message.split_at_mut(size_of::<OutHeader>());
+        let is_whole = header.write_to(head).is_ok() && body.write_to_prefix(rest).is_ok();
+        debug_assert!(is_whole);
         let len = size_of::<OutHeader>() + size_of::<T>();
-        let parts = header.as_bytes().iter().chain(body.as_bytes());
-        message
-            .iter_mut()
-            .zip(parts)
-            .for_each(|(to, from)| *to = *from);
         let outcome = self.calls.notify(message.get(..len).unwrap_or(&message));
         outcome.map_err(|error| {
             let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);

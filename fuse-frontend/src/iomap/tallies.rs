@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crossbeam_utils::CachePadded;
+use fs_core::InodeNumber;
 use parking_lot::Mutex;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -24,13 +26,22 @@ pub struct IomapStatus {
     pub refused: BTreeMap<String, u64>,
 }
 
-/// The counters.
+/// Threads at work on different files rarely count in the same place.
+const PARTS: usize = 16;
+
+/// The counters of some files.
 #[derive(Debug, Default)]
-pub(super) struct Tallies {
+pub(super) struct Part {
     pub(super) upserts: AtomicU64,
     pub(super) upserts_ahead: AtomicU64,
     pub(super) invalidations: AtomicU64,
     pub(super) plain_answers: AtomicU64,
+}
+
+/// The counters.
+#[derive(Debug, Default)]
+pub(super) struct Tallies {
+    parts: [CachePadded<Part>; PARTS],
     /// Rarely touched.
     refused: Mutex<BTreeMap<i32, u64>>,
 }
@@ -40,6 +51,11 @@ pub(super) fn count(counter: &AtomicU64) {
 }
 
 impl Tallies {
+    /// Where to count what is done for a file.
+    pub(super) fn of(&self, file: InodeNumber) -> &Part {
+        &self.parts[file.0 as usize % PARTS]
+    }
+
     /// The kernel refused a notice.
     pub(super) fn refused(&self, errno: Errno) {
         let mut refused = self.refused.lock();
@@ -47,17 +63,20 @@ impl Tallies {
     }
 
     pub(super) fn status(&self) -> IomapStatus {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let sum = |counter: fn(&Part) -> &AtomicU64| {
+            let each = self.parts.iter();
+            each.map(|part| counter(part).load(Ordering::Relaxed)).sum()
+        };
         let refused = self.refused.lock();
         let named = refused.iter().map(|(&number, &count)| {
             let error = std::io::Error::from_raw_os_error(number);
             (error.to_string(), count)
         });
         IomapStatus {
-            upserts: read(&self.upserts),
-            upserts_ahead: read(&self.upserts_ahead),
-            invalidations: read(&self.invalidations),
-            plain_answers: read(&self.plain_answers),
+            upserts: sum(|part| &part.upserts),
+            upserts_ahead: sum(|part| &part.upserts_ahead),
+            invalidations: sum(|part| &part.invalidations),
+            plain_answers: sum(|part| &part.plain_answers),
             refused: named.collect(),
         }
     }
