@@ -8,7 +8,7 @@ use crate::judge::Context;
 use crate::kernel::Shared;
 use crate::pages::Pages;
 
-/// Lock order: `rwsem`, `invalidate`, `writeback`, `pages`, `state`, `cache`. The last two are
+/// Lock order: `life`, `rwsem`, `invalidate`, `writeback`, `pages`, `state`, `cache`. The last two are
 /// never held across a request.
 #[derive(Debug)]
 pub(crate) struct Inode {
@@ -20,6 +20,8 @@ pub(crate) struct Inode {
     /// Whether iomap is in force.
     pub(crate) iomap: bool,
     pub(crate) block_bytes: u64,
+    /// Held shared by sync(2), exclusively by who takes the inode out of core.
+    pub(crate) life: RwLock<()>,
     /// `i_rwsem`.
     pub(crate) rwsem: RwLock<()>,
     /// The mapping invalidate lock.

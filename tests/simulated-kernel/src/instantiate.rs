@@ -64,6 +64,7 @@ impl Shared {
             attr_flags: attr.flags,
             iomap: link.iomap && regular && exclusive && wanted,
             block_bytes,
+            life: RwLock::new(()),
             rwsem: RwLock::new(()),
             invalidate: RwLock::new(()),
             writeback: Mutex::new(()),

@@ -90,7 +90,9 @@ impl Shared {
             if let Some(located) = lookup(inode, opflags, pos) {
                 return self.admit(inode, opflags, located);
             }
-            if self.strikes(self.settings.chaos.interrupt_permille) {
+            // Whoever writes back has no signals to look after.
+            let can_be_interrupted = opflags & opflag::WRITEBACK == 0;
+            if can_be_interrupted && self.strikes(self.settings.chaos.interrupt_permille) {
                 return Err(Errno::INTR);
             }
         }

@@ -61,6 +61,11 @@ impl Kernel {
     /// EINVAL for reply flags an iomap inode cannot have; the server's.
     pub fn open(&self, nodeid: u64, flags: u32) -> Result<OpenFile, Errno> {
         let shared = &self.shared;
+        if flags & O_TRUNC != 0 && !shared.link.lock().truncates_in_open {
+            let file = self.open(nodeid, flags & !O_TRUNC)?;
+            self.truncate(nodeid, 0)?;
+            return Ok(file);
+        }
         let inode = shared.inode(nodeid)?;
         let truncates = flags & O_TRUNC != 0;
         let _guard = truncates.then(|| inode.rwsem.write());
@@ -195,6 +200,7 @@ impl Kernel {
     pub fn forget(&self, nodeid: u64) -> Result<(), Errno> {
         let shared = &self.shared;
         let inode = shared.inode(nodeid)?;
+        let _waits = inode.life.write();
         let mut outcome = Ok(());
         if inode.is_iomap() {
             outcome = shared.write_back(&inode, 0, u64::MAX);

@@ -4,6 +4,8 @@
 pub const MAJOR: u32 = 7;
 /// The minor version that goes with iomap ("magic").
 pub const MINOR_IOMAP: u32 = 99;
+/// `FUSE_ATOMIC_O_TRUNC`: OPEN truncates.
+pub const INIT_ATOMIC_O_TRUNC: u64 = 1 << 3;
 /// `FUSE_INIT_EXT`: `flags2` counts.
 pub const INIT_EXT: u64 = 1 << 30;
 /// `FUSE_IOMAP`, bit 43 of the 64-bit flags.

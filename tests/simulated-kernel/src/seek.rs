@@ -25,6 +25,8 @@ impl Kernel {
     /// ENXIO at or behind the end, or if there is no more data; the server's.
     pub fn seek(&self, nodeid: u64, pos: u64, whence: Whence) -> Result<u64, Errno> {
         let inode = self.shared.iomap_inode(nodeid)?;
+        // What is written back between the answer and the look at the cache could be missed.
+        let _no_writeback = inode.writeback.lock();
         let size = inode.size();
         if pos >= size {
             return Err(Errno::NXIO);

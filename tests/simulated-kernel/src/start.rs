@@ -9,7 +9,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use crate::config::{Geometry, judge_config};
 use crate::errors::StartError;
 use crate::kernel::{Kernel, Shared};
-use crate::numbers::{INIT_EXT, INIT_IOMAP, MAJOR, MINOR_IOMAP, config, op};
+use crate::numbers::{INIT_ATOMIC_O_TRUNC, INIT_EXT, INIT_IOMAP, MAJOR, MINOR_IOMAP, config, op};
 use crate::request::Expect;
 use crate::rule::Rule;
 use crate::tree::TREE_BYTES_DEFAULT;
@@ -39,6 +39,8 @@ pub(crate) struct Link {
     pub(crate) iomap: bool,
     /// Of the server's INIT reply.
     pub(crate) minor: u32,
+    /// OPEN truncates; else SETATTR does, behind it.
+    pub(crate) truncates_in_open: bool,
     pub(crate) geometry: Geometry,
     /// Opcodes answered ENOSYS for good.
     pub(crate) switched_off: Vec<u32>,
@@ -52,6 +54,7 @@ impl Default for Link {
             sync_init: false,
             iomap: false,
             minor: 0,
+            truncates_in_open: false,
             geometry: Geometry::default(),
             switched_off: Vec::new(),
         }
@@ -153,7 +156,7 @@ impl Shared {
     fn init(&self) -> Result<bool, Errno> {
         let offered = self.may_use_iomap();
         let iomap = if offered { INIT_IOMAP } else { 0 };
-        let flags = INIT_EXT | iomap;
+        let flags = INIT_EXT | INIT_ATOMIC_O_TRUNC | iomap;
         let minor = if self.settings.knows_iomap {
             MINOR_IOMAP
         } else {
@@ -188,6 +191,7 @@ impl Shared {
         let mut link = self.link.lock();
         link.iomap = accepted && offered;
         link.minor = reply.minor;
+        link.truncates_in_open = u64::from(reply.flags) & INIT_ATOMIC_O_TRUNC != 0;
         if link.iomap {
             link.phase = Phase::Config;
         }

@@ -53,6 +53,11 @@ impl Kernel {
         let inodes: Vec<Arc<Inode>> = shared.inodes.lock().values().cloned().collect();
         let mut outcome = Ok(());
         for inode in inodes.iter().filter(|inode| inode.is_iomap()) {
+            let _stays = inode.life.read();
+            let now = shared.inode(inode.nodeid);
+            if !now.is_ok_and(|now| Arc::ptr_eq(&now, inode)) {
+                continue;
+            }
             outcome = outcome.and(shared.write_back(inode, 0, u64::MAX));
             outcome = outcome.and(shared.flush_times(inode));
         }

@@ -238,7 +238,7 @@ fn serve(device: ServerDevice, side: ServerSide, read_only: bool, iomap: IomapMo
 const PIECE_BYTES: usize = 1 << 20;
 
 /// Brings an image onto a device, but for what is zero there already.
-pub(crate) fn load(image: &PathBuf, device: &SimDevice) -> Result<()> {
+pub(crate) fn load(image: &Path, device: &SimDevice) -> Result<()> {
     let mut file = File::open(image)?;
     let mut piece = vec![0; PIECE_BYTES];
     let mut at = 0;
@@ -259,7 +259,7 @@ pub(crate) fn load(image: &PathBuf, device: &SimDevice) -> Result<()> {
 }
 
 /// The opposite.
-pub(crate) fn store(device: &SimDevice, image: &PathBuf) -> Result<()> {
+pub(crate) fn store(device: &SimDevice, image: &Path) -> Result<()> {
     let file = File::create(image)?;
     file.set_len(device.size())?;
     let mut piece = vec![0; PIECE_BYTES];
