@@ -41,11 +41,13 @@ impl Possible {
 
     /// All is synced.
     pub(super) fn is_certain(&mut self, number: usize, model: &[u8]) {
+        let bits: [u64; 256] = std::array::from_fn(|byte| bit(number, byte as u8).unwrap_or(0));
         let end = self.sizes.1.max(model.len()).min(SIZE_MAX);
-        for (at, value) in self.values[..end].iter_mut().enumerate() {
-            let byte = model.get(at).copied().unwrap_or(0);
-            *value = bit(number, byte).unwrap_or(0);
+        let (inside, behind) = self.values[..end].split_at_mut(model.len());
+        for (value, byte) in inside.iter_mut().zip(model) {
+            *value = bits[usize::from(*byte)];
         }
+        behind.fill(ZERO);
         self.sizes = (model.len(), model.len());
         self.may_be_gone = false;
     }
