@@ -3,9 +3,29 @@
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use images::{BlockDevice, DeviceFile};
 use simulated_kernel::SimDevice;
+
+/// What the server itself has read and written, which is metadata.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    reads: AtomicU64,
+    writes: AtomicU64,
+}
+
+impl Activity {
+    /// Calls so far, of both kinds.
+    pub(crate) fn call_count(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed) + self.write_count()
+    }
+
+    /// Calls that wrote.
+    pub(crate) fn write_count(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
+    }
+}
 
 /// The server's way to a simulated device. Its descriptor is that of something else: the
 /// simulated kernel is told what it stands for.
@@ -14,6 +34,7 @@ pub(crate) struct ServerDevice {
     device: Arc<SimDevice>,
     descriptor: File,
     size: u64,
+    activity: Arc<Activity>,
 }
 
 impl ServerDevice {
@@ -23,7 +44,12 @@ impl ServerDevice {
             device,
             descriptor: File::open("/dev/null")?,
             size,
+            activity: Arc::default(),
         })
+    }
+
+    pub(crate) fn activity(&self) -> Arc<Activity> {
+        Arc::clone(&self.activity)
     }
 
     /// What the simulated kernel is to be told.
@@ -68,6 +94,7 @@ impl BlockDevice for ServerDevice {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> images::Result<()> {
         self.check(offset, buf.len() as u64)?;
         let len = buf.len();
+        self.activity.reads.fetch_add(1, Ordering::Relaxed);
         self.device
             .read_at(offset, buf)
             .map_err(failed("read", offset, len))
@@ -75,6 +102,7 @@ impl BlockDevice for ServerDevice {
 
     fn write_at(&self, buf: &[u8], offset: u64) -> images::Result<()> {
         self.check(offset, buf.len() as u64)?;
+        self.activity.writes.fetch_add(1, Ordering::Relaxed);
         self.device
             .write_at(offset, buf)
             .map_err(failed("write", offset, buf.len()))

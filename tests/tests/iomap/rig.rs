@@ -18,7 +18,7 @@ use system_tests::mkfs::judge::fsck;
 use system_tests::scratch::Scratch;
 use system_tests::skip::{self, Need};
 
-use crate::device::ServerDevice;
+use crate::device::{Activity, ServerDevice};
 
 /// Both kernels the protocol's description knows.
 pub(crate) const VARIANTS: [Variant; 2] = [Variant::S, Variant::L];
@@ -85,6 +85,8 @@ impl<'a> Plan<'a> {
 pub(crate) struct Rig {
     pub(crate) kernel: Kernel,
     pub(crate) device: Arc<SimDevice>,
+    /// Of the server itself.
+    pub(crate) activity: Arc<Activity>,
     scratch: Arc<Scratch>,
     image: PathBuf,
     server: Option<JoinHandle<Result<()>>>,
@@ -107,6 +109,7 @@ impl Rig {
         device: Arc<SimDevice>,
     ) -> Result<Self> {
         let server_device = ServerDevice::new(Arc::clone(&device))?;
+        let activity = server_device.activity();
         let (kernel, side) = Kernel::connect(plan.settings.clone())?;
         let access = match plan.read_only {
             true => Access::Read,
@@ -123,6 +126,7 @@ impl Rig {
         let rig = Self {
             kernel,
             device,
+            activity,
             scratch,
             image,
             server: Some(server),
