@@ -74,21 +74,23 @@ pub(crate) fn end(
     Ok(Reply::Done)
 }
 
-/// Records the size the kernel has spoken of, unless an IOEND is still owed for what lies there. To be called
-/// when the kernel has written its pages back, or will never do so.
+/// Records the size the kernel has spoken of, unless an IOEND is still owed for what lies there.
+/// To be called when the kernel has written its pages back, or will never do so.
 pub(crate) fn settle_size(server: &Server, iomap: &Iomap, file: InodeNumber) {
-    let Some(size) = iomap.files.grown_to(file) else {
+    if iomap.files.grown_to(file).is_none() {
         return;
-    };
+    }
     if iomap.freezer().is_frozen() {
         return; // It is remembered.
     }
     let Some(volume) = server.volume.writer() else {
         return;
     };
-    match volume.raise_size(file, size) {
-        Ok(recorded) => iomap.files.recorded(file, recorded),
-        Err(error) => server.complaints.report(&error),
+    // What was said may be void by the time the file is locked: it may be cut.
+    let size = || iomap.files.grown_to(file);
+    let raised = |size| iomap.files.recorded(file, size);
+    if let Err(error) = volume.raise_size(file, size, raised) {
+        server.complaints.report(&error);
     }
 }
 

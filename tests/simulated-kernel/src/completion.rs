@@ -154,8 +154,14 @@ impl Shared {
             0 if newsize < told_size => Rule::NewsizeShrinks,
             0 if newsize < end && !swapoff => Rule::NewsizeTooSmall,
             0 => return,
-            _ if newsize > inode.size().max(told_size) => Rule::NewsizeOnError,
-            _ => return,
+            _ => {
+                let state = inode.state.lock();
+                let most = state.size.max(state.size_before).max(told_size);
+                match newsize > most {
+                    true => Rule::NewsizeOnError,
+                    false => return,
+                }
+            }
         };
         let detail = format!("newsize {newsize}, told before {told_size}, {done:?}");
         self.record.violation(rule, detail);

@@ -32,7 +32,10 @@ impl Kernel {
         }
         {
             let mut pages = inode.pages.lock();
-            inode.state.lock().size = size;
+            let mut state = inode.state.lock();
+            state.size_before = old;
+            state.size = size;
+            drop(state);
             pages.drop_range(size.div_ceil(block), u64::MAX);
             let within = (size % block) as usize;
             if let Some(folio) = pages.folios.get_mut(&(size / block))
@@ -48,6 +51,7 @@ impl Kernel {
             ..SetattrIn::default()
         };
         let reply = shared.setattr(&inode, &request, LOCKS)?;
+        inode.state.lock().size_before = 0;
         let answered = reply.attr.size;
         if answered != size {
             let detail = format!("asked for {size}, answered {answered}");

@@ -44,6 +44,28 @@ fn blocks_kept_behind_a_hole_outlive_the_last_writer() -> Result<()> {
     })
 }
 
+/// The size END had spoken of was recorded by somebody else's sync(2) after the file had been cut.
+#[test]
+fn who_syncs_while_another_truncates_does_not_bring_the_size_back() -> Result<()> {
+    each(|rig| {
+        let kernel = &rig.kernel;
+        let (entry, file) = kernel.create(ROOT, "cut", 0o644, WRITE_ONLY)?;
+        for round in 0..ROUNDS {
+            kernel.write(file.nodeid, 0, &vec![1; 100_000])?;
+            std::thread::scope(|scope| -> Result<()> {
+                let syncing = scope.spawn(|| kernel.sync());
+                kernel.truncate(file.nodeid, 10)?;
+                syncing.join().map_err(|_| anyhow!("syncing panicked"))??;
+                Ok(())
+            })?;
+            let size = kernel.getattr(entry.nodeid)?.size;
+            ensure!(size == 10, "round {round}: {size} bytes");
+        }
+        kernel.close(file)?;
+        Ok(())
+    })
+}
+
 /// RELEASE is sent and not waited for: the next writer may have opened the file, and write into
 /// what lies ahead, while the last one's is still being answered.
 #[test]

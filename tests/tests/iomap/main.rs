@@ -10,3 +10,4 @@ mod random;
 mod reach;
 mod rig;
 mod startup;
+mod trouble;

@@ -68,13 +68,23 @@ impl WritableVolume {
         })
     }
 
-    /// Makes a file at least `size` bytes long, if what lies there last is not waiting for
-    /// [`complete_write`](Self::complete_write). Times stay. Returns the size it has then.
+    /// Makes a file at least as many bytes long as `size` says, if what lies there last is not
+    /// waiting for [`complete_write`](Self::complete_write); nothing happens if it says nothing.
+    /// Times stay. The size it has then is told to `raised`. Both are called with the file
+    /// locked.
     ///
     /// # Errors
     /// The device's, `Stale`.
-    pub fn raise_size(&self, file: InodeNumber, size: u64) -> Result<u64> {
-        self.on_content(file, || file::raise_size(self.writer(), file, size))
+    pub fn raise_size(
+        &self,
+        file: InodeNumber,
+        size: impl FnOnce() -> Option<u64>,
+        raised: impl FnOnce(u64),
+    ) -> Result<()> {
+        self.on_content(file, || match size() {
+            Some(size) => file::raise_size(self.writer(), file, size).map(raised),
+            None => Ok(()),
+        })
     }
 
     /// Gives back blocks of a file that lie wholly behind its size, at what `from` says or
