@@ -3,7 +3,8 @@
 //! Whoever asks gets the whole run around the byte in question. It is pushed into the kernel's
 //! cache and the answer is "look again": what stands in the cache the kernel checks once more
 //! before it relies on it, what comes with an answer it does not. Only what may not be cached
-//! (reports, content in the inode, untorn writes) or could not be pushed is answered directly.
+//! (reports, content in the inode, untorn writes) or could not be pushed is answered directly,
+//! where that is safe.
 
 use fs_core::{
     ErrorKind, ExtentState, FileBlock, FileType, Inode, InodeFlags, InodeNumber, MappedExtent,
@@ -72,6 +73,14 @@ impl Question {
             && !self.is(iomap_op::UNSHARE | iomap_op::ZERO | iomap_op::REPORT)
     }
 
+    /// Whether the kernel locks its pages only after the answer. What it takes for unwritten
+    /// then may have been written back meanwhile by somebody else, and it would fill the rest
+    /// of a page with zeros. (A page fault has the page locked already.)
+    fn copies_later(&self) -> bool {
+        let locked = iomap_op::FAULT | iomap_op::WRITEBACK | iomap_op::DIRECT | iomap_op::ZERO;
+        self.is(iomap_op::WRITE) && !self.is(locked)
+    }
+
     /// Whether content in the inode is changed there, by WRITE.
     fn can_be_inline(&self, view: &MappingView<'_>) -> bool {
         let only_by_write = iomap_op::DIRECT | iomap_op::FAULT | iomap_op::WRITEBACK;
@@ -99,6 +108,7 @@ pub(crate) fn begin(
             Found::Answer(answer) => answer,
             Found::Hole { size } => fill(server, iomap, header, question, size)?,
             Found::NotWritten => return Err(Errno::AGAIN.into()),
+            Found::Unsafe => return Err(Errno::NOMEM.into()),
         },
     };
     Ok(Reply::Begin(answer))
@@ -113,6 +123,9 @@ enum Found {
     },
     /// Only written blocks would do.
     NotWritten,
+    /// The kernel would not take the mapping into its cache, and could not be told in time when
+    /// it changes.
+    Unsafe,
 }
 
 /// What is there, for who wants to know it: nothing changes, and nothing is pushed.
@@ -155,7 +168,7 @@ fn look(server: &Server, iomap: &Iomap, question: Question) -> Result<Found, Fai
         if question.fills_holes() && run.state == ExtentState::Hole {
             return Ok(Found::Hole { size });
         }
-        grant(iomap, view, question, &run).map(Found::Answer)
+        grant(iomap, view, question, &run)
     })?;
     Ok(found)
 }
@@ -209,7 +222,10 @@ fn fill(
         let run = view.around(iomap.geometry.block_of(question.pos))?;
         grant(iomap, view, question, &run)
     })?;
-    Ok(answer)
+    match answer {
+        Found::Answer(answer) => Ok(answer),
+        _ => Err(Errno::NOMEM.into()),
+    }
 }
 
 fn context(
@@ -240,16 +256,18 @@ fn grant(
     view: &MappingView<'_>,
     question: Question,
     run: &MappedExtent,
-) -> fs_core::Result<BeginOut> {
+) -> fs_core::Result<Found> {
     let mut mapping = iomap.mapping(view, run);
     if question.is(iomap_op::ATOMIC) {
         if !iomap.devices.main().is_atomic {
             return Err(ErrorKind::NotSupported("untorn writes on this device").into());
         }
         mapping.flags |= iomap_flag::ATOMIC_BIO;
-        return Ok(plain(mapping));
+        return Ok(Found::Answer(plain(mapping)));
     }
+    let is_unsafe = question.copies_later() && matches!(run.state, ExtentState::Unwritten(_));
     let is_there = match question.is(iomap_op::ANY_WRITE) {
+        true if is_unsafe => iomap.push_hard(view, run)?,
         true => iomap.push(view, run)?,
         false => {
             let last = iomap.last_push(question.file, run);
@@ -257,13 +275,19 @@ fn grant(
         }
     };
     if is_there {
-        return Ok(BeginOut {
+        return Ok(Found::Answer(BeginOut {
             read: beside(&mapping, iomap_type::RETRY_CACHE),
             write: beside(&mapping, iomap_type::PURE_OVERWRITE),
-        });
+        }));
+    }
+    if is_unsafe {
+        return Ok(Found::Unsafe);
+    }
+    if question.is(iomap_op::WRITEBACK) {
+        mapping = iomap.geometry.cut(mapping, question.pos, question.count);
     }
     count(&iomap.tallies.of(question.file).plain_answers);
-    Ok(plain(mapping))
+    Ok(Found::Answer(plain(mapping)))
 }
 
 fn plain(mapping: IomapIo) -> BeginOut {

@@ -77,6 +77,26 @@ impl Geometry {
         }
     }
 
+    /// The blocks of a mapping that these bytes lie in. Writeback goes on with what it was
+    /// answered for as long as that lasts, and has only the pages it asked for locked.
+    pub(super) fn cut(&self, mapping: IomapIo, pos: u64, count: u64) -> IomapIo {
+        let block = u64::from(self.block_bytes);
+        let mapped_end = mapping.offset.saturating_add(mapping.length);
+        let start = (pos - pos % block).max(mapping.offset);
+        let end = pos.saturating_add(count).checked_next_multiple_of(block);
+        let end = end.unwrap_or(mapped_end).min(mapped_end);
+        let addr = match mapping.addr {
+            NO_ADDRESS => NO_ADDRESS,
+            addr => addr.saturating_add(start - mapping.offset),
+        };
+        IomapIo {
+            offset: start,
+            length: end.saturating_sub(start),
+            addr,
+            ..mapping
+        }
+    }
+
     /// Content kept in the inode: the first block, and nothing behind it.
     pub(super) fn inline_mapping(&self, byte: u64) -> IomapIo {
         let block = u64::from(self.block_bytes);
@@ -132,6 +152,18 @@ mod tests {
             len_blocks: 5,
             state,
         }
+    }
+
+    #[test]
+    fn a_mapping_is_cut_to_whole_blocks() {
+        let mapping = GEOMETRY.mapping(&run(ExtentState::Written(FsBlock(100))), DEVICE, true);
+        let cut = GEOMETRY.cut(mapping, 5000, 1000);
+        assert_eq!((cut.offset, cut.length), (4096, 2048));
+        assert_eq!(cut.addr, mapping.addr + 1024);
+        let whole = GEOMETRY.cut(mapping, 3072, 1 << 40);
+        assert_eq!((whole.offset, whole.length), (3072, 5120));
+        let hole = GEOMETRY.mapping(&run(ExtentState::Hole), DEVICE, true);
+        assert_eq!(GEOMETRY.cut(hole, 5000, u64::MAX).addr, hole.addr);
     }
 
     #[test]

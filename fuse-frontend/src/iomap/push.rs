@@ -25,6 +25,9 @@ const NOTICE_BYTES_MAX: usize = size_of::<OutHeader>() + size_of::<UpsertMapping
 /// `FUSE_IOMAP_INVAL_TO_EOF`: a range without an end.
 const TO_EOF: u64 = u64::MAX;
 
+/// How often a mapping is pushed that is needed.
+const PUSHES_MAX: u32 = 3;
+
 /// What a push has come to.
 struct Pushed {
     /// Whether the kernel has the run that was asked for.
@@ -44,6 +47,17 @@ impl Iomap {
             self.files.with(file, |state| state.lacks_some = lacks_some);
         }
         Ok(pushed.is_there)
+    }
+
+    /// The same where there is no other way: what is refused for want of memory may be taken
+    /// a moment later.
+    pub(super) fn push_hard(&self, view: &MappingView<'_>, run: &MappedExtent) -> Result<bool> {
+        for _ in 0..PUSHES_MAX {
+            if self.push(view, run)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Pushes `first`, and of what follows it inside the file as much as makes `most` together.

@@ -143,8 +143,11 @@ impl Shared {
         let mut at = pos;
         let mut stale = 0;
         while at < end {
+            // A fault has locked its folio when it asks; a write locks it afterwards.
+            let faulting = opflags & opflag::FAULT != 0;
+            let locked = faulting.then(|| inode.pages.lock());
             let located = self.locate(inode, opflags, at, end - at, locks)?;
-            let mut pages = inode.pages.lock();
+            let mut pages = locked.unwrap_or_else(|| inode.pages.lock());
             if self.is_stale(inode, &located) {
                 stale += 1;
                 if stale > STALE_MAX {

@@ -3,6 +3,7 @@
 use rustix::io::Errno;
 use zerocopy::{FromBytes, IntoBytes};
 
+use crate::counters::add;
 use crate::inode::Inode;
 use crate::kernel::Shared;
 use crate::locate::{Located, wants_end};
@@ -127,6 +128,7 @@ impl Shared {
             // The server's error does not replace that of the I/O.
             Err(_) if done.error != 0 => return Ok(()),
             Err(errno) => {
+                add(&self.record.counter.failed_completions, 1);
                 let writeback = done.flags & ioend::WRITEBACK != 0;
                 let lost = writeback && self.settings.personality.loses_writeback_errors;
                 return if lost { Ok(()) } else { Err(errno) };
@@ -156,7 +158,7 @@ impl Shared {
             0 => return,
             _ => {
                 let state = inode.state.lock();
-                let most = state.size.max(state.size_before).max(told_size);
+                let most = state.size.max(state.size_in_transit).max(told_size);
                 match newsize > most {
                     true => Rule::NewsizeOnError,
                     false => return,

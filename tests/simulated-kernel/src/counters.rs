@@ -23,6 +23,8 @@ pub struct Counts {
     pub invalidations: u64,
     /// Lookups in the mapping cache that needed no BEGIN.
     pub cache_hits: u64,
+    /// IOENDs of I/O that went well and were answered with an error. S may not tell anybody.
+    pub failed_completions: u64,
     /// Mapping trees emptied because they were over their limit.
     pub trees_dropped: u64,
     /// Threads that set NOFS.
@@ -61,6 +63,7 @@ pub(crate) struct Counter {
     pub(crate) upserts: AtomicU64,
     pub(crate) invalidations: AtomicU64,
     pub(crate) cache_hits: AtomicU64,
+    pub(crate) failed_completions: AtomicU64,
     pub(crate) trees_dropped: AtomicU64,
     pub(crate) nofs_threads: AtomicU64,
 }
@@ -92,6 +95,7 @@ impl Counter {
             upserts_refused: self.upserts_refused.lock().clone(),
             invalidations: of(&self.invalidations),
             cache_hits: of(&self.cache_hits),
+            failed_completions: of(&self.failed_completions),
             trees_dropped: of(&self.trees_dropped),
             nofs_threads: of(&self.nofs_threads),
             refused,

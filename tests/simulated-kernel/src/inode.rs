@@ -43,8 +43,8 @@ pub(crate) struct State {
     pub(crate) disk_size: u64,
     /// The size the server said last that it has recorded.
     pub(crate) told_size: u64,
-    /// The size before the truncation that is under way; the server may still have it.
-    pub(crate) size_before: u64,
+    /// Another size the server may have while truncate(2) or fallocate(2) is under way.
+    pub(crate) size_in_transit: u64,
     /// How often that was said.
     pub(crate) tellings: u64,
     pub(crate) lookups: u64,

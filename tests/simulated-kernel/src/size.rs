@@ -33,7 +33,7 @@ impl Kernel {
         {
             let mut pages = inode.pages.lock();
             let mut state = inode.state.lock();
-            state.size_before = old;
+            state.size_in_transit = old;
             state.size = size;
             drop(state);
             pages.drop_range(size.div_ceil(block), u64::MAX);
@@ -51,7 +51,7 @@ impl Kernel {
             ..SetattrIn::default()
         };
         let reply = shared.setattr(&inode, &request, LOCKS)?;
-        inode.state.lock().size_before = 0;
+        inode.state.lock().size_in_transit = 0;
         let answered = reply.attr.size;
         if answered != size {
             let detail = format!("asked for {size}, answered {answered}");
@@ -117,6 +117,7 @@ impl Shared {
             mode,
             padding: 0,
         };
+        inode.state.lock().size_in_transit = end;
         let body = [request.as_bytes()];
         let expect = Expect::Exactly(0);
         match self.call(op::FALLOCATE, inode.nodeid, &body, expect, LOCKS) {
@@ -136,6 +137,7 @@ impl Shared {
             self.write_back(inode, inode.block_start(old), end)?;
             inode.told(end);
         }
+        inode.state.lock().size_in_transit = 0;
         Ok(())
     }
 

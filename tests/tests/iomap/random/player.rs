@@ -185,7 +185,8 @@ impl Player<'_> {
         area.announce(change);
         match act(self.kernel) {
             Ok(()) => change.apply(&mut area.model),
-            Err(Errno::INTR) => self.settle(area, change)?,
+            // A signal; or upserts were refused.
+            Err(Errno::INTR | Errno::NOMEM) => self.settle(area, change)?,
             Err(Errno::NOSPC) if self.traits.is_small => self.settle(area, change)?,
             Err(errno) => return Err(errno.into()),
         }

@@ -184,6 +184,8 @@ impl World {
             let found = Player::whole(&self.rig.kernel, area)?;
             same(&found, &area.model).with_context(|| format!("area {}", area.number))?;
         }
+        let failed = self.rig.kernel.counts().failed_completions;
+        ensure!(failed == 0, "{failed} IOENDs were answered with an error");
         Ok(())
     }
 
