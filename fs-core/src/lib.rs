@@ -59,6 +59,7 @@ pub use format::superblock::{ErrorRecord, Superblock};
 pub use journal::JournalSuperblock;
 pub use mapping::MappingObserver;
 pub use run::{ExtentState, MappedExtent};
+pub use space::BlocksAhead;
 pub use types::{FileBlock, FileType, FsBlock, GroupNumber, InodeNumber, Timestamp};
 pub use volume::{
     AttributeChanges, ErrorsPolicy, MappingView, NewInode, NewKind, OpenOptions, Recovery,

@@ -11,6 +11,7 @@
 //! blocks, so theirs are zeroed before they are mapped. Written blocks behind the size are
 //! damage; until the size follows such a file is an orphan, whose next opening cuts them off.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::allocate::{UNWRITTEN_BLOCKS_MAX, fill_holes};
@@ -59,7 +60,7 @@ pub(crate) fn prepare_write(
     number: InodeNumber,
     preparation: WritePreparation,
     context: WriteContext,
-) -> Result<Option<FileBlock>> {
+) -> Result<Option<Range<FileBlock>>> {
     let mut file = FileEdit::new(writer, number, context)?;
     let inode = file.inode()?;
     check_kind(&inode)?;
@@ -97,13 +98,13 @@ pub(crate) fn prepare_write(
     Ok(None)
 }
 
-/// Takes unwritten blocks for a range behind all that is mapped, if it is that; returns where
-/// they begin. Never fails for want of space.
+/// Takes unwritten blocks for a range behind all that is mapped, if it is that; returns which.
+/// Never fails for want of space.
 fn allocate_ahead(
     file: &FileEdit<'_>,
     from: FileBlock,
     stop: FileBlock,
-) -> Result<Option<FileBlock>> {
+) -> Result<Option<Range<FileBlock>>> {
     let inode = file.inode()?;
     if !is_behind_all(file, &inode, from)? {
         return Ok(None);
@@ -130,7 +131,7 @@ fn allocate_ahead(
             Err(error) => return Err(error),
         };
     }
-    Ok((at > from).then_some(from))
+    Ok((at > from).then_some(from..at))
 }
 
 /// Of the volume's blocks one in so many is kept for the maps of what the kernel writes, at most

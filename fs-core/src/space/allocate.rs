@@ -6,7 +6,7 @@ use crate::transaction::{Handle, TransactionId};
 
 use super::group::Locked;
 use super::runs::Run;
-use super::{BlockRequest, BlockRun, Purpose, Space};
+use super::{BlockRequest, BlockRun, BlocksAhead, Purpose, Space};
 
 /// A wish in terms of groups.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +43,7 @@ impl Space {
     fn wish(&self, request: &BlockRequest) -> Result<Wish> {
         let reserve = match request.may_use_reserve {
             true => 0,
-            false => self.reserved_blocks,
+            false => self.reserved_blocks.saturating_sub(self.ahead.count()),
         };
         let usable = self.counts().blocks.saturating_sub(reserve);
         let per_group = u64::from(self.geometry.blocks_per_group);
@@ -57,6 +57,11 @@ impl Space {
             goal,
             len: u32::try_from(len).unwrap_or(u32::MAX),
         })
+    }
+
+    /// Blocks that files hold ahead of need.
+    pub(crate) fn ahead(&self) -> &BlocksAhead {
+        &self.ahead
     }
 
     /// Takes a run that can be taken.

@@ -16,6 +16,7 @@
 //! of groups to be written, freed in and loaded are taken alone or under a group's lock;
 //! nothing is taken under them.
 
+mod ahead;
 mod allocate;
 pub(crate) mod bits;
 mod commit;
@@ -45,6 +46,7 @@ use crate::store::Store;
 use crate::transaction::{Handle, TransactionId};
 use crate::types::{FileType, FsBlock, GroupNumber, InodeNumber};
 
+pub use ahead::BlocksAhead;
 use fixed::FixedBlocks;
 pub(crate) use fixed::descriptor_blocks;
 use geometry::{Geometry, uses_uninit};
@@ -124,6 +126,7 @@ pub(crate) struct Space {
     /// The UNINIT flags mean something.
     uses_uninit: bool,
     reserved_blocks: u64,
+    ahead: BlocksAhead,
     /// Freed blocks are discarded.
     discard: bool,
     /// It has been said that discarding fails.
@@ -197,6 +200,7 @@ impl Space {
             geometry,
             uses_uninit,
             reserved_blocks: superblock.reserved_blocks,
+            ahead: BlocksAhead::default(),
             discard,
             discard_failed: AtomicBool::new(false),
             groups,

@@ -1,5 +1,7 @@
 //! A file's map as it is while the file is locked.
 
+use std::ops::Range;
+
 use crate::error::Result;
 use crate::format::inode::Inode;
 use crate::format::inode_flags::InodeFlags;
@@ -18,7 +20,7 @@ pub struct MappingView<'a> {
     /// Of a volume that is open for writing.
     space: Option<&'a Space>,
     inode: &'a Inode,
-    ahead_from: Option<FileBlock>,
+    ahead: Option<Range<FileBlock>>,
 }
 
 impl<'a> MappingView<'a> {
@@ -27,19 +29,19 @@ impl<'a> MappingView<'a> {
             store,
             space,
             inode,
-            ahead_from: None,
+            ahead: None,
         }
     }
 
-    /// The same after blocks from here on were allocated behind what was asked for.
-    pub(crate) fn after_allocating(self, ahead_from: Option<FileBlock>) -> Self {
-        Self { ahead_from, ..self }
+    /// The same after these blocks were allocated behind what was asked for.
+    pub(crate) fn after_allocating(self, ahead: Option<Range<FileBlock>>) -> Self {
+        Self { ahead, ..self }
     }
 
-    /// Where the blocks begin that [`prepare_write`](crate::WritableVolume::prepare_write) has
-    /// just allocated ahead, if it has.
-    pub fn ahead_from(&self) -> Option<FileBlock> {
-        self.ahead_from
+    /// The blocks that [`prepare_write`](crate::WritableVolume::prepare_write) has just
+    /// allocated ahead, if it has.
+    pub fn ahead(&self) -> Option<Range<FileBlock>> {
+        self.ahead.clone()
     }
 
     /// The file.

@@ -40,11 +40,22 @@ pub(super) fn statfs(store: &Store, unlinked: Unlinked) -> StatFs {
     let blocks = free_clusters
         .saturating_mul(1 << store.superblock.cluster_shift())
         .saturating_add(unlinked.blocks);
-    statfs_with(store, blocks, free_inodes.saturating_add(unlinked.inodes))
+    statfs_with(
+        store,
+        blocks,
+        free_inodes.saturating_add(unlinked.inodes),
+        0,
+    )
 }
 
-/// The same where the free blocks and inodes are known.
-pub(super) fn statfs_with(store: &Store, blocks_free: u64, inodes_free: u64) -> StatFs {
+/// The same where the free blocks and inodes are known, and how many blocks of the reserve
+/// everybody may use for those that files hold ahead.
+pub(super) fn statfs_with(
+    store: &Store,
+    blocks_free: u64,
+    inodes_free: u64,
+    blocks_ahead: u64,
+) -> StatFs {
     let superblock = &store.superblock;
     let shift = superblock.cluster_shift();
     let clusters = superblock.blocks_count >> shift;
@@ -58,7 +69,8 @@ pub(super) fn statfs_with(store: &Store, blocks_free: u64, inodes_free: u64) -> 
         0
     };
     let blocks_free = blocks_free.min(superblock.blocks_count);
-    let reserved = superblock.reserved_blocks.saturating_add(kept);
+    let reserved = superblock.reserved_blocks.saturating_sub(blocks_ahead);
+    let reserved = reserved.saturating_add(kept);
     StatFs {
         block_bytes: superblock.block_bytes,
         blocks: superblock.blocks_count.saturating_sub(overhead),

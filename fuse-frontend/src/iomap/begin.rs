@@ -201,9 +201,14 @@ fn fill(
     let grows = end > size && question.is(iomap_op::WRITE) && !question.is(iomap_op::FAULT);
     let ahead_bytes = match grows {
         true => {
-            let numbers = server.volume.statfs();
-            let free = numbers.blocks_available;
-            policy::ahead_bytes(end, iomap.geometry.bytes_of(free))
+            let free = iomap
+                .geometry
+                .bytes_of(server.volume.statfs().blocks_available);
+            let reserve = server.volume.superblock().reserved_blocks;
+            let all = policy::all_ahead_bytes(free, iomap.geometry.bytes_of(reserve));
+            let others = iomap.files.ahead_of_others(question.file);
+            let left = all.saturating_sub(iomap.geometry.bytes_of(others));
+            policy::ahead_bytes(end, free).min(left)
         }
         false => 0,
     };
@@ -215,9 +220,12 @@ fn fill(
     let context = context(server, header, question)?;
     let answer = volume.prepare_write(question.file, preparation, context, |view| {
         // Without extents what lies behind the size is written, and must not stay.
-        let everything = (!view.has_extents()).then_some(FileBlock(0));
-        if let Some(from) = view.ahead_from().or(everything) {
-            iomap.files.allocated_ahead(question.file, from);
+        let everything = (!view.has_extents()).then_some(FileBlock(0)..FileBlock(0));
+        if let Some(ahead) = view.ahead().or(everything) {
+            let blocks = ahead.end.0 - ahead.start.0;
+            iomap
+                .files
+                .allocated_ahead(question.file, ahead.start, blocks);
         }
         let run = view.around(iomap.geometry.block_of(question.pos))?;
         grant(iomap, view, question, &run)

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crossbeam_utils::CachePadded;
 use foldhash::fast::RandomState;
-use fs_core::{FileBlock, InodeNumber};
+use fs_core::{BlocksAhead, FileBlock, InodeNumber};
 use parking_lot::Mutex;
 
 /// Threads rarely meet in one of this many tables.
@@ -31,6 +31,8 @@ pub(super) struct FileState {
     grown_to: u64,
     /// From here on blocks behind the end were allocated by nobody's wish.
     ahead_from: Option<FileBlock>,
+    /// How many at the last time; those before are in use by now.
+    blocks_ahead: u64,
     is_swap_file: bool,
 }
 
@@ -39,11 +41,14 @@ pub(super) struct FileState {
 #[derive(Debug)]
 pub(super) struct Files {
     shards: [CachePadded<Mutex<Table>>; SHARDS],
+    /// What all files hold.
+    ahead: BlocksAhead,
 }
 
 impl Files {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(ahead: BlocksAhead) -> Self {
         Self {
+            ahead,
             shards: std::array::from_fn(|_| CachePadded::new(Mutex::default())),
         }
     }
@@ -88,22 +93,35 @@ impl Files {
     /// once.
     pub(super) fn take_ahead(&self, file: InodeNumber) -> Option<FileBlock> {
         self.known(file, |state| match state.writers {
-            0 => state.ahead_from.take(),
+            0 => self.no_longer_ahead(state),
             _ => None,
         })?
     }
 
-    /// Blocks from here on were allocated ahead.
-    pub(super) fn allocated_ahead(&self, file: InodeNumber, from: FileBlock) {
+    /// Blocks from here on, so many of them, were allocated ahead.
+    pub(super) fn allocated_ahead(&self, file: InodeNumber, from: FileBlock, blocks: u64) {
         self.with(file, |state| {
-            let before = state.ahead_from.unwrap_or(from);
+            let before = self.no_longer_ahead(state).unwrap_or(from);
             state.ahead_from = Some(before.min(from));
+            state.blocks_ahead = blocks;
+            self.ahead.add(blocks);
         });
     }
 
     /// Somebody wants blocks behind the end to stay.
     pub(super) fn keep_ahead(&self, file: InodeNumber) {
-        self.known(file, |state| state.ahead_from = None);
+        self.known(file, |state| self.no_longer_ahead(state));
+    }
+
+    /// Blocks all files but this one hold ahead.
+    pub(super) fn ahead_of_others(&self, file: InodeNumber) -> u64 {
+        let own = self.known(file, |state| state.blocks_ahead).unwrap_or(0);
+        self.ahead.count().saturating_sub(own)
+    }
+
+    fn no_longer_ahead(&self, state: &mut FileState) -> Option<FileBlock> {
+        self.ahead.remove(std::mem::take(&mut state.blocks_ahead));
+        state.ahead_from.take()
     }
 
     /// The kernel has made a file this long at least.
@@ -167,8 +185,10 @@ impl Files {
         let Some(mut shard) = self.shard(file).map(Mutex::lock) else {
             return;
         };
-        if shard.get(&file).map(|state| state.touches) == touches {
-            shard.remove(&file);
+        if shard.get(&file).map(|state| state.touches) == touches
+            && let Some(mut state) = shard.remove(&file)
+        {
+            self.no_longer_ahead(&mut state);
         }
     }
 
@@ -186,16 +206,20 @@ mod tests {
 
     #[test]
     fn what_was_allocated_ahead_is_given_back_by_the_last_writer() {
-        let files = Files::new();
+        let ahead = BlocksAhead::default();
+        let files = Files::new(ahead.clone());
         assert!(files.opened(FILE, true));
         files.opened(FILE, true);
         files.opened(FILE, false);
-        files.allocated_ahead(FILE, FileBlock(9));
-        files.allocated_ahead(FILE, FileBlock(20));
+        files.allocated_ahead(FILE, FileBlock(9), 5);
+        files.allocated_ahead(FILE, FileBlock(20), 7);
+        assert_eq!((ahead.count(), files.ahead_of_others(FILE)), (7, 0));
+        assert_eq!(files.ahead_of_others(InodeNumber(13)), 7);
         assert!(!files.released(FILE, true));
         assert_eq!(files.take_ahead(FILE), None);
         assert!(files.released(FILE, true));
         assert_eq!(files.take_ahead(FILE), Some(FileBlock(9)));
+        assert_eq!(ahead.count(), 0);
         assert!(!files.released(FILE, false));
         // More often than it was opened, and unknown files: nothing happens.
         assert!(!files.released(FILE, true));
@@ -205,16 +229,19 @@ mod tests {
 
     #[test]
     fn what_somebody_wants_stays() {
-        let files = Files::new();
+        let files = Files::new(BlocksAhead::default());
         files.opened(FILE, true);
-        files.allocated_ahead(FILE, FileBlock(9));
+        files.allocated_ahead(FILE, FileBlock(9), 5);
         files.keep_ahead(FILE);
         assert!(!files.released(FILE, true));
+        files.allocated_ahead(FILE, FileBlock(9), 5);
+        files.forget(FILE, files.touches(FILE));
+        assert_eq!(files.ahead.count(), 0);
     }
 
     #[test]
     fn a_forgotten_file_is_as_new() {
-        let files = Files::new();
+        let files = Files::new(BlocksAhead::default());
         files.with(FILE, |state| state.records = 3);
         assert!(files.was_pushed(FILE) && !files.opened(FILE, false));
         let before = files.touches(FILE);

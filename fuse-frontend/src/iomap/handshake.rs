@@ -12,6 +12,7 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use fs_core::WritableVolume;
 use rustix::io::Errno;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
@@ -149,11 +150,13 @@ fn configure(
     })?;
     let (answer, tree_bytes) = config::answer(&offer, &geometry, wish.volume.superblock());
     send(channel, unique, answer.as_bytes())?;
+    let ahead = wish.volume.writer().map(WritableVolume::blocks_ahead);
     Ok(Arc::new(Iomap::new(
         Arc::clone(calls),
         devices,
         geometry,
         tree_bytes,
+        ahead.unwrap_or_default(),
     )))
 }
 

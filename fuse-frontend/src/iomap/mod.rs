@@ -37,7 +37,7 @@ mod tallies;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use fs_core::{Inode, InodeFlags, Superblock};
+use fs_core::{BlocksAhead, Inode, InodeFlags, Superblock};
 use zerocopy::IntoBytes;
 
 pub(crate) use self::begin::{begin, created, opened, released};
@@ -80,13 +80,14 @@ impl Iomap {
         devices: Devices,
         geometry: Geometry,
         tree_bytes: u32,
+        ahead: BlocksAhead,
     ) -> Self {
         Self {
             calls,
             devices,
             geometry,
             policy: Policy::new(tree_bytes),
-            files: Files::new(),
+            files: Files::new(ahead),
             tallies: Tallies::default(),
             freezer: Freezer::default(),
         }
@@ -100,6 +101,7 @@ impl Iomap {
             Devices::imaginary(),
             geometry,
             config::TREE_BYTES_DEFAULT,
+            BlocksAhead::default(),
         )
     }
 

@@ -31,6 +31,9 @@ const AHEAD_BYTES_MAX: u64 = 128 << 20;
 /// something for everybody.
 const AHEAD_PART_OF_FREE: u64 = 8;
 
+/// The part of the free space all files together may get ahead where there is no reserve.
+const AHEAD_PART_OF_ALL: u64 = 32;
+
 /// Numbers that depend on the mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Policy {
@@ -66,6 +69,14 @@ pub(super) fn ahead_bytes(end: u64, free_bytes: u64) -> u64 {
     }
     end.min(AHEAD_BYTES_MAX)
         .min(free_bytes / AHEAD_PART_OF_FREE)
+}
+
+/// How many bytes all files may hold ahead. The reserve stands in for them, so that nobody
+/// finds the volume full for their sake; without a reserve it is full a little early.
+///
+/// They cannot be taken from who is writing: a direct write to them may be under way.
+pub(super) fn all_ahead_bytes(free_bytes: u64, reserve_bytes: u64) -> u64 {
+    reserve_bytes.max(free_bytes / AHEAD_PART_OF_ALL)
 }
 
 #[cfg(test)]

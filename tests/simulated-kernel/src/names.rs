@@ -215,6 +215,15 @@ impl Kernel {
         outcome
     }
 
+    /// All mappings of a node are dropped, as those of too large a tree are.
+    ///
+    /// # Errors
+    /// ESTALE if the node is not in core.
+    pub fn drop_mappings(&self, nodeid: u64) -> Result<(), Errno> {
+        self.shared.inode(nodeid)?.drop_mappings(0, u64::MAX);
+        Ok(())
+    }
+
     /// The mapping cache of a node as it is; `None` before the first upsert.
     ///
     /// # Errors

@@ -66,6 +66,37 @@ fn who_syncs_while_another_truncates_does_not_bring_the_size_back() -> Result<()
     })
 }
 
+/// What open writers held ahead made a volume full that was half empty.
+#[test]
+fn who_fills_the_volume_beside_open_writers_gets_all_that_was_promised() -> Result<()> {
+    each(|rig| {
+        let kernel = &rig.kernel;
+        let promised = kernel.statfs(ROOT)?.bavail * BLOCK;
+        let mut written = 0;
+        let mut files = Vec::new();
+        for number in 0..30 {
+            let (_, file) = kernel.create(ROOT, &format!("open{number}"), 0o644, WRITE_ONLY)?;
+            kernel.write_direct(file.nodeid, 0, &vec![1; MIB as usize])?;
+            written += MIB;
+            files.push(file);
+        }
+        let (_, filler) = kernel.create(ROOT, "filler", 0o644, WRITE_ONLY)?;
+        let (mut at, mut len) = (0, MIB);
+        while len >= BLOCK {
+            match kernel.write_direct(filler.nodeid, at, &vec![2; len as usize]) {
+                Ok(()) => at += len,
+                Err(_) => len /= 2,
+            }
+        }
+        written += at;
+        ensure!(written >= promised, "{written} of {promised} bytes");
+        for file in files.into_iter().chain([filler]) {
+            kernel.close(file)?;
+        }
+        Ok(())
+    })
+}
+
 /// RELEASE is sent and not waited for: the next writer may have opened the file, and write into
 /// what lies ahead, while the last one's is still being answered.
 #[test]

@@ -8,6 +8,7 @@ mod functional;
 mod hostile;
 mod random;
 mod reach;
+mod refused;
 mod rig;
 mod startup;
 mod trouble;

@@ -1,11 +1,13 @@
 //! Files whose content the kernel moves: where it lies, and what has become of it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::WritableVolume;
 use crate::error::Result;
 use crate::file::{self, WriteCompletion, WriteContext, WritePreparation};
 use crate::mapping::MappingObserver;
+use crate::space::BlocksAhead;
 use crate::types::{FileBlock, InodeNumber};
 use crate::volume::MappingView;
 
@@ -44,8 +46,8 @@ impl WritableVolume {
         look: impl FnOnce(&MappingView<'_>) -> Result<T>,
     ) -> Result<T> {
         self.on_content(file, || {
-            let ahead_from = file::prepare_write(self.writer(), file, preparation, context)?;
-            self.view(file, ahead_from, look)
+            let ahead = file::prepare_write(self.writer(), file, preparation, context)?;
+            self.view(file, ahead, look)
         })
     }
 
@@ -87,6 +89,13 @@ impl WritableVolume {
         })
     }
 
+    /// Where blocks are counted that files hold ahead: what
+    /// [`prepare_write`](Self::prepare_write) allocates is to be added there by who asks for it,
+    /// and removed when it is given back or in use.
+    pub fn blocks_ahead(&self) -> BlocksAhead {
+        self.writer().space.ahead().clone()
+    }
+
     /// Gives back blocks of a file that lie wholly behind its size, at what `from` says or
     /// behind it; none if it says nothing. It is asked with the file locked.
     ///
@@ -107,12 +116,12 @@ impl WritableVolume {
     fn view<T>(
         &self,
         file: InodeNumber,
-        ahead_from: Option<FileBlock>,
+        ahead: Option<Range<FileBlock>>,
         look: impl FnOnce(&MappingView<'_>) -> Result<T>,
     ) -> Result<T> {
         let inode = self.in_use(file)?;
         let space = &self.writer().space;
         let view = MappingView::new(self.store(), Some(space), &inode);
-        look(&view.after_allocating(ahead_from))
+        look(&view.after_allocating(ahead))
     }
 }

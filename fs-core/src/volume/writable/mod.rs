@@ -307,7 +307,8 @@ impl WritableVolume {
     /// Sizes and free counts as the kernel's ext4 reports them.
     pub fn statfs(&self) -> StatFs {
         let counts = self.writer().space.counts();
-        super::space::statfs_with(self.store(), counts.blocks, u64::from(counts.inodes))
+        let ahead = self.writer().space.ahead().count();
+        super::space::statfs_with(self.store(), counts.blocks, counts.inodes.into(), ahead)
     }
 
     /// What was done since the volume was opened, and whether it can go on.
