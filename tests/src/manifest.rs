@@ -7,9 +7,9 @@
 use crate::scratch::hex;
 use crate::sys;
 use anyhow::{Context, Result, bail};
+use blake3::Hasher;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, SeekFrom, StatxFlags, StatxTimestamp};
 use rustix::io::Errno;
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
@@ -355,10 +355,7 @@ fn look_xattrs(path: &Path, facts: &mut Facts) {
         let mut value = vec![0u8; 64 << 10];
         let text = match rustix::fs::lgetxattr(path, OsStr::from_bytes(name), &mut value[..]) {
             Ok(len) if len <= 64 => hex(&value[..len]),
-            Ok(len) => format!(
-                "{len} bytes, sha256 {}",
-                hex(&Sha256::digest(&value[..len]))
-            ),
+            Ok(len) => format!("{len} bytes, hash {}", blake3::hash(&value[..len])),
             Err(error) => error_text(error),
         };
         facts.insert(format!("xattr.{}", OsStr::from_bytes(name).display()), text);
@@ -394,12 +391,12 @@ fn look_inside(path: &Path, kind: FileType, facts: &mut Facts) {
             Ok(content) => content,
             Err(error) => (String::new(), error_text(error)),
         };
-        facts.insert("sha256".into(), sum);
+        facts.insert("hash".into(), sum);
         facts.insert("data".into(), map);
     }
 }
 
-/// The map of data and holes, and the SHA-256 of the whole (large holes are read
+/// The map of data and holes, and a hash of the whole (large holes are read
 /// at both ends only).
 ///
 /// The map is taken before anything is read: the kernel's ext4 counts cached
@@ -409,7 +406,7 @@ fn content(file: BorrowedFd<'_>) -> Result<(String, String), Errno> {
     rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)?;
     let len = rustix::fs::fstat(file)?.st_size.unsigned_abs();
     let segments = segments(file, len)?;
-    let mut hasher = Sha256::new();
+    let mut hasher = Hasher::new();
     let mut at = 0;
     for &(start, end) in &segments {
         hash_hole(file, at, start, &mut hasher)?;
@@ -421,14 +418,14 @@ fn content(file: BorrowedFd<'_>) -> Result<(String, String), Errno> {
     for (start, end) in segments.iter().take(4) {
         let _ = write!(map, "[{start}, {end}) ");
     }
-    let whole = Sha256::digest(format!("{segments:?}"));
+    let whole = blake3::hash(format!("{segments:?}").as_bytes());
     let _ = write!(
         map,
         "of {len}; {} in all, digest {}",
         segments.len(),
-        hex(&whole[..4])
+        hex(&whole.as_bytes()[..4])
     );
-    Ok((map, hex(&hasher.finalize())))
+    Ok((map, hasher.finalize().to_string()))
 }
 
 /// The data of a file of `len` bytes, as SEEK_DATA and SEEK_HOLE tell it;
@@ -455,7 +452,7 @@ fn segments(file: BorrowedFd<'_>, len: u64) -> Result<Vec<(u64, u64)>, Errno> {
     Ok(segments)
 }
 
-fn hash_hole(file: BorrowedFd<'_>, from: u64, to: u64, hasher: &mut Sha256) -> Result<(), Errno> {
+fn hash_hole(file: BorrowedFd<'_>, from: u64, to: u64, hasher: &mut Hasher) -> Result<(), Errno> {
     if to.saturating_sub(from) <= 2 * HOLE_SAMPLE_BYTES {
         return hash_range(file, from, to, hasher);
     }
@@ -463,7 +460,7 @@ fn hash_hole(file: BorrowedFd<'_>, from: u64, to: u64, hasher: &mut Sha256) -> R
     hash_range(file, to - HOLE_SAMPLE_BYTES, to, hasher)
 }
 
-fn hash_range(file: BorrowedFd<'_>, from: u64, to: u64, hasher: &mut Sha256) -> Result<(), Errno> {
+fn hash_range(file: BorrowedFd<'_>, from: u64, to: u64, hasher: &mut Hasher) -> Result<(), Errno> {
     if to.saturating_sub(from) > RANGE_BYTES_MAX {
         // Only a server that takes a huge hole for data comes here; its map
         // differs already.

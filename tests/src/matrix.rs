@@ -9,7 +9,7 @@ pub use recipes::RECIPES;
 use crate::debugfs;
 use crate::guards::{FuseMount, KernelMount};
 use crate::manifest::{self, Depth, Manifest};
-use crate::scratch::{Scratch, sha256_file};
+use crate::scratch::{Scratch, file_hash};
 use crate::trees::{self, Special};
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ pub struct Recipe {
 
 /// What `mke2fs -d` takes over from its source.
 const KEPT_BY_MKE2FS: &[&str] = &[
-    "type", "mode", "uid", "gid", "rdev", "target", "xattr.*", "sha256", "size", "nlink", "mtime",
+    "type", "mode", "uid", "gid", "rdev", "target", "xattr.*", "hash", "size", "nlink", "mtime",
 ];
 
 /// What it makes anew for directories.
@@ -102,7 +102,7 @@ impl Recipe {
     pub fn check(&self) -> Result<()> {
         let scratch = Scratch::new()?;
         let (image, source) = self.build(&scratch)?;
-        let before = sha256_file(&image)?;
+        let before = file_hash(&image)?;
         let judged = match self.judge {
             Judge::Kernel => Some(View::of_kernel(
                 &image,
@@ -111,17 +111,11 @@ impl Recipe {
             )?),
             Judge::Source => None,
         };
-        ensure!(
-            before == sha256_file(&image)?,
-            "the judge changed the image"
-        );
+        ensure!(before == file_hash(&image)?, "the judge changed the image");
         let mount = FuseMount::new(&image, &scratch.path("fuse"))?;
         let seen = View::of(mount.path(), self.depth)?;
         mount.unmount()?;
-        ensure!(
-            before == sha256_file(&image)?,
-            "the mount changed the image"
-        );
+        ensure!(before == file_hash(&image)?, "the mount changed the image");
         match judged {
             Some(judged) => judged.assert_same(&seen),
             None => judge_by_source(&image, &source, &seen.tree),

@@ -10,7 +10,7 @@ use system_tests::dirty::{self, Work, Writer};
 use system_tests::guards::{FuseMount, KernelMount};
 use system_tests::manifest::Depth;
 use system_tests::matrix::View;
-use system_tests::scratch::{Scratch, sha256_file};
+use system_tests::scratch::{Scratch, file_hash};
 use system_tests::sys::Shutdown;
 use system_tests::{debugfs, patch, skip, trees};
 
@@ -25,11 +25,11 @@ fn compare(scratch: &Scratch, image: &Path) -> Result<(View, View)> {
         !changed.is_empty(),
         "the replay changes nothing: nothing is tested"
     );
-    let before = sha256_file(image)?;
+    let before = file_hash(image)?;
     let mount = FuseMount::new(image, &scratch.path("fuse"))?;
     let seen = View::of(mount.path(), Depth::Full)?;
     mount.unmount()?;
-    ensure!(before == sha256_file(image)?, "the mount changed the image");
+    ensure!(before == file_hash(image)?, "the mount changed the image");
     Ok((judged, seen))
 }
 

@@ -138,7 +138,7 @@ fn planted_differences_of_contents_are_found() -> Result<()> {
         ("/special/fragments", 2998, 4095),
     ] {
         let found = bench.differences(|copy| flip(copy, path, block, at))?;
-        let wanted = format!("\".{path}\": sha256:");
+        let wanted = format!("\".{path}\": hash:");
         ensure!(
             found.len() == 1 && found[0].starts_with(&wanted),
             "{path}: {found:?}"
@@ -146,7 +146,7 @@ fn planted_differences_of_contents_are_found() -> Result<()> {
     }
     let hole = |copy: &Path| debugfs::write(copy, &["punch /sizes/0065536 3 5"]);
     let found = bench.differences(hole)?;
-    for fact in ["data", "sha256", "blocks"] {
+    for fact in ["data", "hash", "blocks"] {
         let wanted = format!("\"./sizes/0065536\": {fact}:");
         ensure!(
             found.iter().any(|line| line.starts_with(&wanted)),

@@ -13,7 +13,7 @@ use system_tests::mkfs::judge::fsck;
 use system_tests::mkfs::maker::UUID;
 use system_tests::mkfs::source::Source;
 use system_tests::mkfs::{Maker, Mkfs, TOOLS};
-use system_tests::scratch::{Scratch, sha256_file};
+use system_tests::scratch::{Scratch, file_hash};
 use system_tests::skip::{self, Need};
 use system_tests::{tool, trees};
 
@@ -58,7 +58,7 @@ fn sum(scratch: &Scratch, name: &str, call: Mkfs) -> Result<String> {
     let image = scratch.path(name);
     call.arg("-q").arg(&image).arg("48M").make()?;
     fsck(&image)?;
-    sha256_file(&image)
+    file_hash(&image)
 }
 
 fn filled(from: &Path) -> Mkfs {
@@ -173,7 +173,7 @@ fn order_of_creation() -> Result<()> {
     trees::at_time(&again, (1, 0), (1, 0))?;
     trees::at_time(&from, (1, 0), (1, 0))?;
     let facts = [
-        "type", "mode", "uid", "gid", "mtime", "xattr.*", "sha256", "data",
+        "type", "mode", "uid", "gid", "mtime", "xattr.*", "hash", "data",
     ];
     let tree = |dir: &Path| -> Result<Manifest> { Ok(Manifest::of(dir)?.keep(&facts)) };
     tree(&from)?.assert_same(&tree(&again)?, "the tree", "its copy")?;

@@ -182,7 +182,7 @@ pub fn debugfs_shows(image: &Path, expected: &Manifest, dumped: &Path) -> Result
             }
         }
         *tree = std::mem::take(tree)
-            .keep(&["type", "mode", "uid", "gid", "sha256", "size", "target"])
+            .keep(&["type", "mode", "uid", "gid", "hash", "size", "target"])
             .without_in_directories(&["size"])
             .without_path("./times")
             .without_at(".", &["*"]);

@@ -268,7 +268,7 @@ const ALWAYS: &[&str] = &[
     "rdev",
     "target",
     "xattr.*",
-    "sha256",
+    "hash",
     "size",
     "nlink",
     "mtime",

@@ -19,7 +19,7 @@ use system_tests::mkfs::judge::{self, fsck, has_magic};
 use system_tests::mkfs::refusal::{self, refused};
 use system_tests::mkfs::{JUDGES, Maker, Mkfs, TOOLS};
 use system_tests::rng::Rng;
-use system_tests::scratch::{Scratch, sha256_file};
+use system_tests::scratch::{Scratch, file_hash};
 use system_tests::skip::{self, Need};
 use system_tests::{program, tool, trees};
 
@@ -35,9 +35,9 @@ fn ours_only() -> bool {
 fn guarded(image: &Path, words: &[&str]) -> Result<()> {
     // mke2fs asks on a terminal only.
     if Maker::under_test() == Maker::Extmap {
-        let before = sha256_file(image)?;
+        let before = file_hash(image)?;
         refused(Mkfs::under_test().arg(image), image, words)?;
-        ensure!(sha256_file(image)? == before, "a refusal changed the image");
+        ensure!(file_hash(image)? == before, "a refusal changed the image");
     }
     Mkfs::under_test().args(["-q", "-F"]).arg(image).make()?;
     fsck(image)?;
