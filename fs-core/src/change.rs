@@ -47,7 +47,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    fn announce_mapping(&self, file: InodeNumber, blocks: Range<FileBlock>) {
+    pub(crate) fn announce_mapping(&self, file: InodeNumber, blocks: Range<FileBlock>) {
         if let Some(observer) = self.mapping_observer.get()
             && !blocks.is_empty()
         {

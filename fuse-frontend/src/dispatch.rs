@@ -87,7 +87,7 @@ pub(crate) fn serve(
             Ok(Reply::Silence)
         }
         Request::IomapBegin(ask) => iomap::begin(server, server.iomap()?, header, ask),
-        Request::IomapEnd(ended) => iomap::end(server.iomap()?, header, ended),
+        Request::IomapEnd(ended) => iomap::end(server, server.iomap()?, header, ended),
         Request::IomapIoend(done) => iomap::ioend(server, server.iomap()?, header, done),
         Request::Freeze => server.iomap()?.freezer().freeze(server),
         Request::Unfreeze => {

@@ -11,7 +11,7 @@ use crate::complaints::Complaints;
 use crate::counters::Counters;
 use crate::failure::Failure;
 use crate::gate::Gate;
-use crate::iomap::{self, Iomap};
+use crate::iomap::{self, Freezer, Iomap};
 use crate::negotiate::Agreed;
 use crate::node;
 use crate::options::{Access, MountOptions};
@@ -164,6 +164,7 @@ impl Server {
     /// The kernel's FORGET: [`forget`](Self::forget), unless nothing may be written now.
     pub(crate) fn forget_or_defer(&self, inode: InodeNumber, times: u64) {
         let freezer = self.iomap.as_ref().map(|iomap| iomap.freezer());
+        let _passed = freezer.map(Freezer::pass);
         if freezer.is_some_and(|freezer| freezer.defer(inode, times)) {
             return;
         }
@@ -174,6 +175,8 @@ impl Server {
     pub(crate) fn forget(&self, inode: InodeNumber, times: u64) {
         let touches = self.iomap.as_ref().and_then(|iomap| {
             iomap::settle_size(self, iomap, inode);
+            // Its last writer may have gone while nothing could be written.
+            iomap::give_back_ahead(self, iomap, inode);
             iomap.touches(inode)
         });
         let is_unknown = match self.volume.writer() {

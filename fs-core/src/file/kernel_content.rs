@@ -134,6 +134,9 @@ fn allocate_ahead(
     Ok((at > from).then_some(from..at))
 }
 
+/// Runs of one write of 2 GiB into blocks of 1 KiB.
+const COMPLETED_RUNS_MAX: u32 = 1 << 21;
+
 /// Of the volume's blocks one in so many is kept for the maps of what the kernel writes, at most
 /// [`MAP_BLOCKS_MAX`].
 const MAP_PART: u64 = 50;
@@ -213,21 +216,25 @@ pub(crate) fn complete_write(
         .filter(|&end| end <= limits::size_max(&writer.store.superblock, &inode))
         .ok_or(ErrorKind::FileTooLarge)?;
     let (first, stop) = (file.block_of(completion.offset), file.block_from(end));
-    let unwritten = written_runs(&file, &inode, first, stop)?;
     let has_extents = inode.flags().contains(InodeFlags::EXTENTS);
     if completion.converts && !has_extents {
         let why = "unwritten blocks are said to be written in a file that can have none";
         return Err(ErrorKind::NotItsMap(why).into());
     }
     let size = (end > inode.size_bytes()).then_some(end);
+    let unwritten = written_runs(&file, &inode, first, stop)?;
     let unwritten = match completion.converts {
         true => unwritten,
         false => Vec::new(),
     };
-    settle(&file, &inode, &unwritten, size)
+    settle(&file, &inode, &unwritten, size).inspect_err(|_| {
+        // Some of it may be written now that others think unwritten.
+        writer.announce_mapping(number, first..stop);
+    })
 }
 
-/// The unwritten parts of a range of which at least something is mapped.
+/// The unwritten parts of a range of which at least something is mapped. One write is no longer
+/// than 2 GiB.
 fn written_runs(
     file: &FileEdit<'_>,
     inode: &Inode,
@@ -235,9 +242,11 @@ fn written_runs(
     stop: FileBlock,
 ) -> Result<Vec<MappedExtent>> {
     let (mut at, mut has_blocks, mut unwritten) = (first, false, Vec::new());
-    for _ in 0..mapping::LOOKS_MAX {
-        if at >= stop {
-            break;
+    let mut looks = 0u32;
+    while at < stop {
+        looks += 1;
+        if looks > COMPLETED_RUNS_MAX {
+            return Err(ErrorKind::NotItsMap("more runs than a write can have").into());
         }
         let mut run = file.look(inode, at)?;
         run.len_blocks = run.len_blocks.min(stop.0 - at.0);

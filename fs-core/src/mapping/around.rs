@@ -13,7 +13,7 @@ use crate::types::FileBlock;
 const LOOKS_MAX: u32 = 64;
 
 /// What is at `block`, with everything on both sides that continues it; as far as
-/// [`LOOKS_MAX`] looks go.
+/// [`LOOKS_MAX`] looks go, and as what lies beside it can be read.
 ///
 /// # Errors
 /// As [`map_some`](crate::mapping::map_some).
@@ -29,7 +29,9 @@ pub(crate) fn around(store: &Store, inode: &Inode, block: FileBlock) -> Result<M
         if run.end().0 < seen_end || seen_end >= FILE_BLOCKS_MAX {
             break;
         }
-        let next = see(store, inode, run.end())?;
+        let Ok(next) = see(store, inode, run.end()) else {
+            break;
+        };
         if !run.merge(&next.run.starting_at(run.end())) {
             break;
         }
@@ -43,7 +45,9 @@ pub(crate) fn around(store: &Store, inode: &Inode, block: FileBlock) -> Result<M
         let Some(last) = run.file_block.0.checked_sub(1) else {
             break;
         };
-        let mut before = see(store, inode, FileBlock(last))?;
+        let Ok(mut before) = see(store, inode, FileBlock(last)) else {
+            break;
+        };
         if !before.run.merge(&run) {
             break;
         }

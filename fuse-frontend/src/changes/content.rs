@@ -115,13 +115,13 @@ pub(super) fn fallocate(
         keeps_times: false,
         kernel_moves_content: place.server.kernel_moves_content(),
     };
-    let keeps_beyond = keep_size && arguments.mode & PUNCH_HOLE == 0;
-    if let (true, Ok(iomap)) = (keeps_beyond, place.server.iomap()) {
-        iomap.keeps_ahead(place.inode);
-    }
     let (offset, len) = (arguments.offset, arguments.length);
     place
         .volume
         .allocate(place.inode, how, offset, len, context)?;
+    let keeps_beyond = keep_size && arguments.mode & PUNCH_HOLE == 0;
+    if let (true, Ok(iomap)) = (keeps_beyond, place.server.iomap()) {
+        iomap.keeps_ahead(place.inode, offset.saturating_add(len));
+    }
     Ok(Reply::Done)
 }

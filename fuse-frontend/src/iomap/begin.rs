@@ -48,6 +48,8 @@ impl Question {
         let is_sound = ask.opflags & !iomap_op::KNOWN == 0
             && ask.attr_ino == u64::from(file.0)
             && ask.count > 0
+            // Where swap goes is never cached.
+            && (ask.opflags & iomap_op::SWAPFILE == 0 || ask.opflags & iomap_op::REPORT != 0)
             && ask
                 .pos
                 .checked_add(ask.count)
@@ -136,10 +138,12 @@ fn report(server: &Server, iomap: &Iomap, question: Question) -> Result<BeginOut
         if let Some(volume) = server.volume.writer() {
             volume.fdatasync(question.file)?;
         }
-        iomap.files.set_swap_file(question.file, true);
     }
     let answer = server.volume.with_mapping(question.file, |view| {
         check_file(view.inode())?;
+        if swaps {
+            iomap.files.set_swap_file(question.file);
+        }
         if view.is_inline() {
             return Ok(plain(iomap.geometry.inline_mapping(question.pos)));
         }
@@ -356,11 +360,17 @@ fn handle(writes: bool) -> u64 {
 /// A handle is gone; with the last one for writing, what was allocated ahead.
 pub(crate) fn released(server: &Server, iomap: &Iomap, file: InodeNumber, handle: u64) {
     settle_size(server, iomap, file);
-    // While nothing may be written the next writer's end is soon enough.
-    if !iomap.files.released(file, handle & WRITER != 0) || iomap.freezer().is_frozen() {
+    iomap.files.released(file, handle & WRITER != 0);
+    give_back_ahead(server, iomap, file);
+}
+
+/// Gives back what was allocated ahead, if nobody is left to use it. While nothing may be written
+/// that has to wait until the file is forgotten.
+pub(crate) fn give_back_ahead(server: &Server, iomap: &Iomap, file: InodeNumber) {
+    if !iomap.files.holds_unused(file) {
         return;
     }
-    let Some(volume) = server.volume.writer() else {
+    let (Some(_thawed), Some(volume)) = (iomap.freezer().thawed(), server.volume.writer()) else {
         return;
     };
     // Somebody may open the file meanwhile: that counts until the file is locked.

@@ -1,6 +1,6 @@
 //! IOEND and END: what the kernel has written.
 
-use fs_core::{InodeNumber, WriteCompletion};
+use fs_core::{ErrorKind, InodeNumber, WriteCompletion};
 use rustix::io::Errno;
 
 use super::Iomap;
@@ -25,7 +25,7 @@ pub(crate) fn ioend(
     }
     let is = |flag| done.flags & flag != 0;
     if is(ioend_flag::SWAPOFF) {
-        iomap.files.set_swap_file(file, false);
+        iomap.files.end_swap_file(file);
     }
     if done.error != 0 || done.written == 0 {
         // Nothing is there that was not before.
@@ -46,8 +46,11 @@ pub(crate) fn ioend(
     // rest of the run is worth pushing: the next IOEND's push, or the next open, fills the gap.
     let newsize = volume.complete_write(file, completion, |view| {
         if !view.is_inline() {
-            let run = view.around(iomap.geometry.block_of(done.pos))?;
-            iomap.push(view, &run)?;
+            let run = view.around(iomap.geometry.block_of(done.pos));
+            // What was written is recorded, whatever is found beside it.
+            if let Err(error) = run.and_then(|run| iomap.push(view, &run)) {
+                tracing::debug!("nothing pushed after an IOEND of inode {file}: {error}");
+            }
             iomap.dropped_by_kernel(file);
         }
         Ok(view.inode().size_bytes())
@@ -58,6 +61,7 @@ pub(crate) fn ioend(
 /// An operation is over. Nothing was held for it; but if it made the file longer, IOEND may
 /// stay away: in the last block, which is written already, for one.
 pub(crate) fn end(
+    server: &Server,
     iomap: &Iomap,
     header: &InHeader,
     ended: &EndIn,
@@ -68,8 +72,11 @@ pub(crate) fn end(
     }
     let written = u64::try_from(ended.written).unwrap_or(0);
     if ended.map.flags & iomap_flag::SIZE_CHANGED != 0 && written > 0 {
-        let size = ended.pos.checked_add(written).ok_or(Errno::INVAL)?;
-        iomap.files.grown(file, size);
+        let size = ended.pos.checked_add(written);
+        let size = size.filter(|&size| size <= iomap.geometry.max_bytes);
+        // Only of files that are there something is remembered.
+        server.volume.inode(file)?;
+        iomap.files.grown(file, size.ok_or(Errno::INVAL)?);
     }
     Ok(Reply::Done)
 }
@@ -80,17 +87,19 @@ pub(crate) fn settle_size(server: &Server, iomap: &Iomap, file: InodeNumber) {
     if iomap.files.grown_to(file).is_none() {
         return;
     }
-    if iomap.freezer().is_frozen() {
+    let Some(_thawed) = iomap.freezer().thawed() else {
         return; // It is remembered.
-    }
+    };
     let Some(volume) = server.volume.writer() else {
         return;
     };
     // What was said may be void by the time the file is locked: it may be cut.
     let size = || iomap.files.grown_to(file);
     let raised = |size| iomap.files.recorded(file, size);
-    if let Err(error) = volume.raise_size(file, size, raised) {
-        server.complaints.report(&error);
+    match volume.raise_size(file, size, raised) {
+        Err(error) if *error.kind() == ErrorKind::Stale => iomap.files.resized(file),
+        Err(error) => server.complaints.report(&error),
+        Ok(()) => {}
     }
 }
 

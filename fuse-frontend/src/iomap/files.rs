@@ -80,13 +80,11 @@ impl Files {
         opened.unwrap_or(true)
     }
 
-    /// The opposite. True if blocks were allocated ahead that nobody is left to use.
-    pub(super) fn released(&self, file: InodeNumber, writes: bool) -> bool {
-        let released = self.known(file, |state| {
+    /// The opposite.
+    pub(super) fn released(&self, file: InodeNumber, writes: bool) {
+        self.known(file, |state| {
             state.writers = state.writers.saturating_sub(u32::from(writes));
-            state.writers == 0 && state.ahead_from.is_some()
         });
-        released.unwrap_or(false)
     }
 
     /// Where blocks that were allocated ahead begin, if nobody is left to use them; it is said
@@ -108,9 +106,25 @@ impl Files {
         });
     }
 
-    /// Somebody wants blocks behind the end to stay.
-    pub(super) fn keep_ahead(&self, file: InodeNumber) {
-        self.known(file, |state| self.no_longer_ahead(state));
+    /// Somebody wants the blocks before this one to stay.
+    pub(super) fn keep_ahead(&self, file: InodeNumber, end: FileBlock) {
+        self.known(file, |state| {
+            let Some(from) = state.ahead_from.filter(|&from| from < end) else {
+                return;
+            };
+            let kept = (end.0 - from.0).min(state.blocks_ahead);
+            state.ahead_from = Some(end);
+            state.blocks_ahead -= kept;
+            self.ahead.remove(kept);
+        });
+    }
+
+    /// Whether blocks were allocated ahead that nobody is left to use.
+    pub(super) fn holds_unused(&self, file: InodeNumber) -> bool {
+        let holds = self.known(file, |state| {
+            state.writers == 0 && state.ahead_from.is_some()
+        });
+        holds.unwrap_or(false)
     }
 
     /// Blocks all files but this one hold ahead.
@@ -164,8 +178,12 @@ impl Files {
         self.known(file, |state| state.records > 0).unwrap_or(false)
     }
 
-    pub(super) fn set_swap_file(&self, file: InodeNumber, is_swap_file: bool) {
-        self.with(file, |state| state.is_swap_file = is_swap_file);
+    pub(super) fn set_swap_file(&self, file: InodeNumber) {
+        self.with(file, |state| state.is_swap_file = true);
+    }
+
+    pub(super) fn end_swap_file(&self, file: InodeNumber) {
+        self.known(file, |state| state.is_swap_file = false);
     }
 
     pub(super) fn is_swap_file(&self, file: InodeNumber) -> bool {
@@ -215,15 +233,18 @@ mod tests {
         files.allocated_ahead(FILE, FileBlock(20), 7);
         assert_eq!((ahead.count(), files.ahead_of_others(FILE)), (7, 0));
         assert_eq!(files.ahead_of_others(InodeNumber(13)), 7);
-        assert!(!files.released(FILE, true));
+        files.released(FILE, true);
+        assert!(!files.holds_unused(FILE));
         assert_eq!(files.take_ahead(FILE), None);
-        assert!(files.released(FILE, true));
+        files.released(FILE, true);
+        assert!(files.holds_unused(FILE));
         assert_eq!(files.take_ahead(FILE), Some(FileBlock(9)));
         assert_eq!(ahead.count(), 0);
-        assert!(!files.released(FILE, false));
+        assert!(!files.holds_unused(FILE));
         // More often than it was opened, and unknown files: nothing happens.
-        assert!(!files.released(FILE, true));
-        assert!(!files.released(InodeNumber(13), true));
+        files.released(FILE, true);
+        files.released(InodeNumber(13), true);
+        assert!(!files.holds_unused(InodeNumber(13)));
         assert_eq!(files.take_ahead(InodeNumber(13)), None);
     }
 
@@ -232,8 +253,14 @@ mod tests {
         let files = Files::new(BlocksAhead::default());
         files.opened(FILE, true);
         files.allocated_ahead(FILE, FileBlock(9), 5);
-        files.keep_ahead(FILE);
-        assert!(!files.released(FILE, true));
+        // Nothing that lies before it is touched by that.
+        files.keep_ahead(FILE, FileBlock(9));
+        assert_eq!(files.ahead.count(), 5);
+        files.keep_ahead(FILE, FileBlock(11));
+        assert_eq!(files.ahead.count(), 3);
+        files.released(FILE, true);
+        assert_eq!(files.take_ahead(FILE), Some(FileBlock(11)));
+        assert_eq!(files.ahead.count(), 0);
         files.allocated_ahead(FILE, FileBlock(9), 5);
         files.forget(FILE, files.touches(FILE));
         assert_eq!(files.ahead.count(), 0);

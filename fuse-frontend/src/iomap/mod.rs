@@ -40,7 +40,7 @@ use std::sync::Arc;
 use fs_core::{BlocksAhead, Inode, InodeFlags, Superblock};
 use zerocopy::IntoBytes;
 
-pub(crate) use self::begin::{begin, created, opened, released};
+pub(crate) use self::begin::{begin, created, give_back_ahead, opened, released};
 pub(crate) use self::completion::{end, ioend, settle_all_sizes, settle_size};
 use self::connection::FuseDevice;
 pub use self::connection::{Connection, ConnectionCalls};
@@ -161,9 +161,9 @@ impl Iomap {
         self.files.resized(inode);
     }
 
-    /// Somebody wants what lies behind a file's end to stay.
-    pub(crate) fn keeps_ahead(&self, inode: fs_core::InodeNumber) {
-        self.files.keep_ahead(inode);
+    /// Somebody wants what lies before `end`, in bytes, to stay, behind the file's end or not.
+    pub(crate) fn keeps_ahead(&self, inode: fs_core::InodeNumber, end: u64) {
+        self.files.keep_ahead(inode, self.geometry.block_from(end));
     }
 
     /// Whether a file's blocks must stay where they are.
