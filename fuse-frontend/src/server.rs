@@ -175,8 +175,6 @@ impl Server {
     pub(crate) fn forget(&self, inode: InodeNumber, times: u64) {
         let touches = self.iomap.as_ref().and_then(|iomap| {
             iomap::settle_size(self, iomap, inode);
-            // Its last writer may have gone while nothing could be written.
-            iomap::give_back_ahead(self, iomap, inode);
             iomap.touches(inode)
         });
         let is_unknown = match self.volume.writer() {
@@ -188,7 +186,7 @@ impl Server {
             }),
         };
         if let Some(iomap) = self.iomap.as_ref().filter(|_| is_unknown) {
-            iomap.forgotten(inode, touches);
+            iomap::forgotten(self, iomap, inode, touches);
         }
     }
 }

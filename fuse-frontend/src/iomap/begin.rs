@@ -364,9 +364,31 @@ pub(crate) fn released(server: &Server, iomap: &Iomap, file: InodeNumber, handle
     give_back_ahead(server, iomap, file);
 }
 
+/// The kernel no longer knew a file: nor do we. What its last writer has left, because nothing could
+/// be written then, is given back.
+pub(crate) fn forgotten(server: &Server, iomap: &Iomap, file: InodeNumber, touches: Option<u64>) {
+    let (Some(from), Some(volume)) = (iomap.files.forget(file, touches), server.volume.writer())
+    else {
+        return;
+    };
+    // It may be open again by now; then its end takes this along.
+    let unused = || match iomap.files.is_written(file) {
+        true => {
+            iomap.files.allocated_ahead(file, from, 0);
+            None
+        }
+        false => Some(from),
+    };
+    match volume.trim_preallocation(file, unused) {
+        Err(error) if *error.kind() == ErrorKind::Stale => {} // It was removed.
+        Err(error) => server.complaints.report(&error),
+        Ok(()) => {}
+    }
+}
+
 /// Gives back what was allocated ahead, if nobody is left to use it. While nothing may be written
 /// that has to wait until the file is forgotten.
-pub(crate) fn give_back_ahead(server: &Server, iomap: &Iomap, file: InodeNumber) {
+fn give_back_ahead(server: &Server, iomap: &Iomap, file: InodeNumber) {
     if !iomap.files.holds_unused(file) {
         return;
     }

@@ -198,16 +198,18 @@ impl Files {
     }
 
     /// The kernel no longer knew a file: what is known of it goes, unless the kernel has come to
-    /// know it again since.
-    pub(super) fn forget(&self, file: InodeNumber, touches: Option<u64>) {
-        let Some(mut shard) = self.shard(file).map(Mutex::lock) else {
-            return;
-        };
-        if shard.get(&file).map(|state| state.touches) == touches
-            && let Some(mut state) = shard.remove(&file)
-        {
-            self.no_longer_ahead(&mut state);
+    /// know it again since. Returns where blocks begin that are still allocated ahead.
+    pub(super) fn forget(&self, file: InodeNumber, touches: Option<u64>) -> Option<FileBlock> {
+        let mut shard = self.shard(file)?.lock();
+        if shard.get(&file).map(|state| state.touches) != touches {
+            return None;
         }
+        self.no_longer_ahead(&mut shard.remove(&file)?)
+    }
+
+    /// Whether somebody has a file open for writing.
+    pub(super) fn is_written(&self, file: InodeNumber) -> bool {
+        self.known(file, |state| state.writers > 0).unwrap_or(false)
     }
 
     fn shard(&self, file: InodeNumber) -> Option<&Mutex<Table>> {
@@ -262,8 +264,8 @@ mod tests {
         assert_eq!(files.take_ahead(FILE), Some(FileBlock(11)));
         assert_eq!(files.ahead.count(), 0);
         files.allocated_ahead(FILE, FileBlock(9), 5);
-        files.forget(FILE, files.touches(FILE));
-        assert_eq!(files.ahead.count(), 0);
+        let left = files.forget(FILE, files.touches(FILE));
+        assert_eq!((left, files.ahead.count()), (Some(FileBlock(9)), 0));
     }
 
     #[test]

@@ -40,7 +40,7 @@ use std::sync::Arc;
 use fs_core::{BlocksAhead, Inode, InodeFlags, Superblock};
 use zerocopy::IntoBytes;
 
-pub(crate) use self::begin::{begin, created, give_back_ahead, opened, released};
+pub(crate) use self::begin::{begin, created, forgotten, opened, released};
 pub(crate) use self::completion::{end, ioend, settle_all_sizes, settle_size};
 use self::connection::FuseDevice;
 pub use self::connection::{Connection, ConnectionCalls};
@@ -146,14 +146,9 @@ impl Iomap {
         self.geometry.block_bytes
     }
 
-    /// Before a file is forgotten in part: for [`forgotten`](Self::forgotten).
+    /// Before a file is forgotten in part: for [`forgotten`].
     pub(crate) fn touches(&self, inode: fs_core::InodeNumber) -> Option<u64> {
         self.files.touches(inode)
-    }
-
-    /// Forgets what is known of a file the kernel did not know any more.
-    pub(crate) fn forgotten(&self, inode: fs_core::InodeNumber, touches: Option<u64>) {
-        self.files.forget(inode, touches);
     }
 
     /// A file was given another size.

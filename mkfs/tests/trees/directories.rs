@@ -42,7 +42,12 @@ fn compare(tree: &Tree, path: &Path, name: &str) -> usize {
         (status.atime(), status.atime_nsec()),
         (status.ctime(), status.ctime_nsec()),
     ];
-    for (time, expected) in times.into_iter().zip(expected) {
+    let is_accessed = |index| index == 1 && status.is_symlink();
+    for (index, (time, expected)) in times.into_iter().zip(expected).enumerate() {
+        if is_accessed(index) {
+            // A link that has another name was read here already.
+            continue;
+        }
         let time = time.expect("known");
         assert_eq!((time.seconds, i64::from(time.nanos)), expected, "{name}");
     }

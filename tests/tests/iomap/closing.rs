@@ -66,6 +66,46 @@ fn who_syncs_while_another_truncates_does_not_bring_the_size_back() -> Result<()
     })
 }
 
+/// The blocks of a grown file, in bytes, once nobody has it in core any more.
+fn bytes_held(rig: &Rig, name: &str, node: u64) -> Result<u64> {
+    rig.kernel.forget(node)?;
+    Ok(rig.kernel.lookup(ROOT, name)?.attr.blocks * 512)
+}
+
+/// What a last writer left ahead when it closed while the volume was frozen stayed for good.
+#[test]
+fn what_a_freeze_kept_from_being_given_back_is_given_back_later() -> Result<()> {
+    each(|rig| {
+        let kernel = &rig.kernel;
+        let (entry, file) = kernel.create(ROOT, "frozen", 0o644, WRITE_ONLY)?;
+        kernel.write_direct(file.nodeid, 0, &vec![1; MIB as usize])?;
+        ensure!(kernel.getattr(entry.nodeid)?.blocks * 512 > MIB + MIB / 2);
+        kernel.freeze(true)?;
+        kernel.release(file)?;
+        kernel.freeze(false)?;
+        let held = bytes_held(rig, "frozen", entry.nodeid)?;
+        ensure!(held <= MIB + BLOCK, "{held} bytes");
+        Ok(())
+    })
+}
+
+/// fallocate(2) inside a file made the server forget what it had allocated behind it.
+#[test]
+fn who_keeps_blocks_inside_of_a_file_gives_back_those_behind_it() -> Result<()> {
+    each(|rig| {
+        let kernel = &rig.kernel;
+        let (entry, file) = kernel.create(ROOT, "inside", 0o644, WRITE_ONLY)?;
+        kernel.write_direct(file.nodeid, 0, &vec![1; MIB as usize])?;
+        kernel.fallocate(file.nodeid, file.fh, KEEP_SIZE, 0, BLOCK)?;
+        let refused = kernel.fallocate(file.nodeid, file.fh, KEEP_SIZE, MIB, 1 << 40);
+        ensure!(refused.is_err());
+        kernel.close(file)?;
+        let held = bytes_held(rig, "inside", entry.nodeid)?;
+        ensure!(held <= MIB + BLOCK, "{held} bytes");
+        Ok(())
+    })
+}
+
 /// What open writers held ahead made a volume full that was half empty.
 #[test]
 fn who_fills_the_volume_beside_open_writers_gets_all_that_was_promised() -> Result<()> {

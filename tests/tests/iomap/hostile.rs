@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::net::{recv, send, socketpair};
 use simulated_kernel::SimDevice;
-use simulated_kernel::numbers::op;
+use simulated_kernel::numbers::{map, op, opflag};
 use system_tests::mkfs::judge::fsck;
 use system_tests::rng::Rng;
 use system_tests::scratch::Scratch;
@@ -73,6 +73,15 @@ fn ioend(flags: u32, error: i32, attr_ino: u64, pos: u64, written: u64) -> Bytes
     let start = Bytes::default().u32(flags).u32(error.cast_unsigned());
     let place = start.u64(attr_ino).u64(pos).u64(u64::MAX);
     place.u64(written).u32(0).u32(0)
+}
+
+/// END's fields, of a write that is said to have made the file longer.
+fn longer(attr_ino: u64, pos: u64, written: u64) -> Bytes {
+    let mapping = Bytes::default().u64(0).u64(4096).u64(u64::MAX);
+    let mapping = mapping.u32(u32::from(map::SIZE_CHANGED) << 16).u32(0);
+    let mut end = begin(WRITE, attr_ino, pos, written).u64(written);
+    end.0.extend(mapping.0);
+    end
 }
 
 struct Peer {
@@ -222,7 +231,16 @@ fn questions(file: u64, directory: u64) -> Vec<(u32, u64, Bytes, Errno)> {
             begin(WRITE, directory, 0, 4096),
             Errno::INVAL,
         ),
+        (
+            begins,
+            file,
+            begin(opflag::SWAPFILE, file, 0, 4096),
+            Errno::INVAL,
+        ),
         (ends, file, Bytes(vec![0; 71]), Errno::INVAL),
+        (ends, unknown, longer(unknown, 0, 4096), Errno::STALE),
+        (ends, file, longer(file, 1 << 60, 4096), Errno::INVAL),
+        (ends, file, longer(file, u64::MAX - 5, 4096), Errno::INVAL),
         (ioends, file, Bytes(vec![0; 47]), Errno::INVAL),
         (ioends, file, ioend(1 << 20, 0, file, 0, 4096), Errno::INVAL),
         (
