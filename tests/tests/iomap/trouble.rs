@@ -1,7 +1,11 @@
 //! A device that fails, and one that becomes smaller, while the kernel moves content on it.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, ensure};
 use simulated_kernel::{Errno, Rule};
+use system_tests::debugfs;
+use system_tests::skip::{self, Need};
 
 use crate::rig::{Plan, Rig, VARIANTS, possible};
 
@@ -55,6 +59,63 @@ fn a_device_that_fails_for_a_moment_loses_nothing_in_silence() -> Result<()> {
             "{variant:?}"
         );
         rig.finish().with_context(|| format!("{variant:?}"))?;
+    }
+    Ok(())
+}
+
+/// Blocks of the leaves of a file's map, in the order of the file.
+fn leaves(image: &Path, file: &str) -> Result<Vec<u64>> {
+    let nodes = debugfs::read(image, &format!("extents -n {file}"))?;
+    let block = |line: &str| line.split_whitespace().nth(7)?.parse().ok();
+    let leaves: Vec<u64> = nodes.lines().filter_map(block).collect();
+    ensure!(leaves.len() >= 2, "{nodes}");
+    Ok(leaves)
+}
+
+/// Damage in one part of a map made the parts beside it unreadable: they are pushed along with
+/// what is asked for.
+#[test]
+fn what_lies_beside_damage_is_read() -> Result<()> {
+    if !possible() || !skip::allowed(&[Need::Tool("debugfs")]) {
+        return Ok(());
+    }
+    /// Entries of a leaf of 4 KiB.
+    const IN_A_LEAF: u64 = 340;
+    for variant in VARIANTS {
+        let plan = Plan::new(variant);
+        let rig = Rig::new(&plan)?;
+        let (_, file) = rig.kernel.create(ROOT, "file", 0o644, READ_WRITE)?;
+        for extent in 0..IN_A_LEAF * 3 {
+            let content = vec![extent as u8; 4096];
+            rig.kernel
+                .write_direct(file.nodeid, extent * 8192, &content)?;
+        }
+        rig.kernel.close(file)?;
+        let (scratch, image, device) = rig.unmounted()?;
+        let damaged = leaves(&image, "/file")?[1];
+        device.write_at(damaged * 4096 + 2000, &[0xFF; 8])?;
+
+        let rig = Rig::over(&plan, scratch, image, device)?;
+        let node = rig.kernel.lookup(ROOT, "file")?.nodeid;
+        let file = rig.kernel.open(node, 0)?;
+        let (mut readable, mut lost) = (0, 0);
+        for extent in 0..IN_A_LEAF * 3 {
+            match rig.kernel.read_direct(node, extent * 8192, 4096) {
+                Ok(bytes) => {
+                    ensure!(bytes == vec![extent as u8; 4096], "extent {extent}");
+                    readable += 1;
+                }
+                Err(_) => lost += 1,
+            }
+        }
+        ensure!(
+            lost > 0 && lost <= IN_A_LEAF,
+            "{lost} lost, {readable} readable"
+        );
+        rig.kernel.close(file)?;
+        let violations = rig.kernel.violations();
+        ensure!(violations.is_empty(), "{violations:#?}");
+        let (_scratch, _image, _device) = rig.cut(|_| true);
     }
     Ok(())
 }
