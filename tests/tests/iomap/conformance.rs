@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use simulated_kernel::numbers::op;
 use simulated_kernel::{Errno, Kernel, Kind, Mapping, Whence};
 
-use crate::rig::{Plan, Rig, VARIANTS, possible};
+use crate::rig::{Plan, Rig, on_both};
 
 const ROOT: u64 = 1;
 const KIB: u64 = 1024;
@@ -21,10 +21,7 @@ const INLINE: &[&str] = &["-t", "ext4", "-b", "4096", "-O", "inline_data"];
 
 /// Each kind of image on both kernels.
 fn on(kinds: &[&[&str]], test: impl Fn(&Rig) -> Result<()>) -> Result<()> {
-    if !possible() {
-        return Ok(());
-    }
-    for variant in VARIANTS {
+    on_both(|variant| {
         for kind in kinds {
             let run = || {
                 let rig = Rig::new(&Plan::new(variant).mke2fs(kind).image_bytes(32 << 20))?;
@@ -33,8 +30,8 @@ fn on(kinds: &[&[&str]], test: impl Fn(&Rig) -> Result<()>) -> Result<()> {
             };
             run().with_context(|| format!("{variant:?}, {kind:?}"))?;
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 fn pattern(len: u64) -> Vec<u8> {
@@ -400,10 +397,7 @@ fn line_21_completions_are_never_declined() -> Result<()> {
 
 #[test]
 fn line_22_what_was_completed_an_fsync_covers() -> Result<()> {
-    if !possible() {
-        return Ok(());
-    }
-    for variant in VARIANTS {
+    on_both(|variant| {
         let plan = Plan::new(variant);
         let rig = Rig::new(&plan)?;
         let (entry, file) = rig.kernel.create(ROOT, "file", 0o644, 2)?;
@@ -418,8 +412,8 @@ fn line_22_what_was_completed_an_fsync_covers() -> Result<()> {
         ensure!(rig.kernel.read(found.nodeid, 0, 64 * KIB)? == pattern(64 * KIB));
         ensure!(rig.kernel.read(found.nodeid, 64 * KIB, 999)? == pattern(999));
         rig.finish()?;
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 #[test]
@@ -438,10 +432,7 @@ fn line_23_nothing_is_said_of_what_the_kernel_does_not_know() -> Result<()> {
 
 #[test]
 fn line_24_what_is_pushed_is_what_a_new_server_finds() -> Result<()> {
-    if !possible() {
-        return Ok(());
-    }
-    for variant in VARIANTS {
+    on_both(|variant| {
         let plan = Plan::new(variant);
         let rig = Rig::new(&plan)?;
         let node = mixed(&rig.kernel)?;
@@ -453,8 +444,8 @@ fn line_24_what_is_pushed_is_what_a_new_server_finds() -> Result<()> {
         let after = cached(&rig.kernel, node)?;
         ensure!(before == after, "{before:#?}\n{after:#?}");
         rig.finish()?;
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 #[test]

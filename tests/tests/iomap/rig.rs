@@ -28,6 +28,17 @@ pub(crate) fn possible() -> bool {
     skip::allowed(&[Need::Tool("mke2fs"), Need::Tool("e2fsck")])
 }
 
+/// Runs a test on both kernels, if it can run here.
+pub(crate) fn on_both(test: impl Fn(Variant) -> Result<()>) -> Result<()> {
+    if !possible() {
+        return Ok(());
+    }
+    for variant in VARIANTS {
+        test(variant).with_context(|| format!("on {variant:?}"))?;
+    }
+    Ok(())
+}
+
 /// The simulated kernel's own calls, as the server makes them.
 #[derive(Debug)]
 struct Calls(Handle);

@@ -8,7 +8,7 @@ use simulated_kernel::numbers::{ioctl, op};
 use simulated_kernel::{Errno, Settings};
 use system_tests::guards::wait_until;
 
-use crate::rig::{Plan, Rig, VARIANTS, possible};
+use crate::rig::{Plan, Rig, on_both};
 
 const ROOT: u64 = 1;
 
@@ -29,10 +29,7 @@ fn unwilling(settings: &Settings) -> Vec<Settings> {
 
 #[test]
 fn kernels_that_will_not_are_served_plainly() -> Result<()> {
-    if !possible() {
-        return Ok(());
-    }
-    for variant in VARIANTS {
+    on_both(|variant| {
         for settings in unwilling(&Plan::new(variant).settings) {
             let mut plan = Plan::new(variant);
             plan.settings = settings;
@@ -44,16 +41,13 @@ fn kernels_that_will_not_are_served_plainly() -> Result<()> {
             rig.finish()
                 .with_context(|| format!("{:?}", plan.settings))?;
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 #[test]
 fn where_they_must_the_mount_fails_with_the_reason() -> Result<()> {
-    if !possible() {
-        return Ok(());
-    }
-    for variant in VARIANTS {
+    on_both(|variant| {
         for settings in unwilling(&Plan::new(variant).settings) {
             let mut plan = Plan::new(variant);
             plan.settings = settings;
@@ -68,32 +62,26 @@ fn where_they_must_the_mount_fails_with_the_reason() -> Result<()> {
                 "{text}"
             );
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 #[test]
 fn nobody_asks_where_it_is_turned_off() -> Result<()> {
-    if !possible() {
-        return Ok(());
-    }
-    for variant in VARIANTS {
+    on_both(|variant| {
         let mut plan = Plan::new(variant);
         plan.mode = IomapMode::Never("the test says so".to_owned());
         let rig = Rig::new(&plan)?;
         rig.kernel.mkdir(ROOT, "dir", 0o755)?;
         ensure!(rig.kernel.counts().request_count(op::IOMAP_CONFIG) == 0);
         rig.finish()?;
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 #[test]
 fn a_device_that_is_none_fails_the_mount() -> Result<()> {
-    if !possible() {
-        return Ok(());
-    }
-    for variant in VARIANTS {
+    on_both(|variant| {
         let mut plan = Plan::new(variant);
         plan.is_block_device = false;
         let Err(error) = Rig::new(&plan) else {
@@ -101,16 +89,13 @@ fn a_device_that_is_none_fails_the_mount() -> Result<()> {
         };
         let text = format!("{error:#}");
         ensure!(text.contains("cannot be registered"), "{text}");
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 #[test]
 fn both_ways_to_start_are_served() -> Result<()> {
-    if !possible() {
-        return Ok(());
-    }
-    for variant in VARIANTS {
+    on_both(|variant| {
         let mut plan = Plan::new(variant);
         plan.before_mount = |handle| {
             handle.ioctl(ioctl::SYNC_INIT, &mut [])?;
@@ -126,16 +111,13 @@ fn both_ways_to_start_are_served() -> Result<()> {
         // A thread says so when it begins, which need not be yet.
         ensure!(wait_until(Duration::from_secs(5), all_have));
         rig.finish()?;
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 #[test]
 fn a_mount_for_reading_reads_and_refuses_the_rest() -> Result<()> {
-    if !possible() {
-        return Ok(());
-    }
-    for variant in VARIANTS {
+    on_both(|variant| {
         let plan = Plan::new(variant);
         let rig = Rig::new(&plan)?;
         let (_, file) = rig.kernel.create(ROOT, "file", 0o644, 2)?;
@@ -152,6 +134,6 @@ fn a_mount_for_reading_reads_and_refuses_the_rest() -> Result<()> {
         ensure!(rig.kernel.mkdir(ROOT, "dir", 0o755).err() == Some(Errno::ROFS));
         rig.kernel.close(file)?;
         rig.finish()?;
-    }
-    Ok(())
+        Ok(())
+    })
 }

@@ -7,7 +7,7 @@ use simulated_kernel::{Errno, Rule};
 use system_tests::debugfs;
 use system_tests::skip::{self, Need};
 
-use crate::rig::{Plan, Rig, VARIANTS, possible};
+use crate::rig::{Plan, Rig, VARIANTS, on_both, possible};
 
 const ROOT: u64 = 1;
 const MIB: u64 = 1 << 20;
@@ -21,10 +21,7 @@ fn pattern(seed: u8) -> Vec<u8> {
 /// also when the device works again; what was synced before is there after the next mount.
 #[test]
 fn a_device_that_fails_for_a_moment_loses_nothing_in_silence() -> Result<()> {
-    if !possible() {
-        return Ok(());
-    }
-    for variant in VARIANTS {
+    on_both(|variant| {
         let plan = Plan::new(variant);
         let rig = Rig::new(&plan)?;
         let kernel = &rig.kernel;
@@ -59,8 +56,8 @@ fn a_device_that_fails_for_a_moment_loses_nothing_in_silence() -> Result<()> {
             "{variant:?}"
         );
         rig.finish().with_context(|| format!("{variant:?}"))?;
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Blocks of the leaves of a file's map, in the order of the file.
@@ -123,10 +120,7 @@ fn what_lies_beside_damage_is_read() -> Result<()> {
 /// What lies on the lost part cannot be read or written, the rest can; nobody hangs.
 #[test]
 fn a_device_that_shrinks_keeps_what_it_still_has() -> Result<()> {
-    if !possible() {
-        return Ok(());
-    }
-    for variant in VARIANTS {
+    on_both(|variant| {
         let rig = Rig::new(&Plan::new(variant))?;
         let kernel = &rig.kernel;
         let mut files = Vec::new();
@@ -167,6 +161,6 @@ fn a_device_that_shrinks_keeps_what_it_still_has() -> Result<()> {
             "{violations:#?}"
         );
         let (_scratch, _image, _device) = rig.cut(|_| true);
-    }
-    Ok(())
+        Ok(())
+    })
 }
