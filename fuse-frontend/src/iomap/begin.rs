@@ -364,8 +364,8 @@ pub(crate) fn released(server: &Server, iomap: &Iomap, file: InodeNumber, handle
     give_back_ahead(server, iomap, file);
 }
 
-/// The kernel no longer knew a file: nor do we. What its last writer has left, because nothing could
-/// be written then, is given back.
+/// The kernel no longer knew a file: nor do we. What its last writer has left, because nothing
+/// could be written then, is given back.
 pub(crate) fn forgotten(server: &Server, iomap: &Iomap, file: InodeNumber, touches: Option<u64>) {
     let (Some(from), Some(volume)) = (iomap.files.forget(file, touches), server.volume.writer())
     else {

@@ -8,8 +8,8 @@ use crate::judge::Context;
 use crate::kernel::Shared;
 use crate::pages::Pages;
 
-/// Lock order: `life`, `rwsem`, `invalidate`, `writeback`, `pages`, `state`, `cache`. The last two are
-/// never held across a request.
+/// Lock order: `life`, `rwsem`, `invalidate`, `writeback`, `pages`, `state`, `cache`. The last two
+/// are never held across a request.
 #[derive(Debug)]
 pub(crate) struct Inode {
     pub(crate) nodeid: u64,
