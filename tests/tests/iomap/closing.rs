@@ -1,5 +1,7 @@
 //! What the last writer's close may take away, and what not.
 
+use std::time::Duration;
+
 use anyhow::{Result, anyhow, ensure};
 
 use crate::rig::{Plan, Rig, on_both};
@@ -82,6 +84,41 @@ fn what_a_freeze_kept_from_being_given_back_is_given_back_later() -> Result<()> 
         kernel.freeze(false)?;
         let held = bytes_held(rig, "frozen", entry.nodeid)?;
         ensure!(held <= MIB + BLOCK, "{held} bytes");
+        Ok(())
+    })
+}
+
+/// The last writer's close, which nobody waits for, changed the volume after it had come to rest.
+#[test]
+fn who_closes_while_the_volume_freezes_changes_nothing_afterwards() -> Result<()> {
+    each(|rig| {
+        let kernel = &rig.kernel;
+        let (_, other) = kernel.create(ROOT, "other", 0o644, WRITE_ONLY)?;
+        for round in 0..ROUNDS / 2 {
+            let name = format!("closing{}", round % 8);
+            let (entry, file) = kernel.create(ROOT, &name, 0o644, WRITE_ONLY)?;
+            kernel.write_direct(file.nodeid, 0, &vec![1; 256 << 10])?;
+            kernel.fsync(file.nodeid, file.fh)?;
+            std::thread::scope(|scope| -> Result<()> {
+                let closing = scope.spawn(|| {
+                    // At another moment of freezing each time.
+                    std::thread::sleep(Duration::from_micros(u64::from(round) * 10));
+                    kernel.release(file)
+                });
+                kernel.freeze(true)?;
+                closing.join().map_err(|_| anyhow!("closing panicked"))??;
+                Ok(())
+            })?;
+            let before = rig.activity.write_count();
+            // Whatever has changed would be committed.
+            kernel.fsync(other.nodeid, other.fh)?;
+            let writes = rig.activity.write_count() - before;
+            kernel.freeze(false)?;
+            ensure!(writes == 0, "round {round}: {writes} writes while frozen");
+            kernel.unlink(ROOT, &name)?;
+            kernel.forget(entry.nodeid)?;
+        }
+        kernel.close(other)?;
         Ok(())
     })
 }
