@@ -225,7 +225,8 @@ impl Player<'_> {
         let found = uninterrupted(|| self.kernel.seek(area.node(), area.start + pos, whence));
         let end = area.len();
         let hole = match (whence, found) {
-            (Whence::Data, Ok(data)) => pos..data.saturating_sub(area.start).min(end),
+            // From behind a part others are seen, which are none of its business.
+            (Whence::Data, Ok(data)) => pos.min(end)..data.saturating_sub(area.start).min(end),
             (Whence::Data, Err(Errno::NXIO)) => pos.min(end)..end,
             (Whence::Hole, Ok(hole)) => {
                 let hole = hole.saturating_sub(area.start).min(end);
