@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, ensure};
+use simulated_kernel::Errno;
 
 use crate::rig::{Plan, Rig, on_both};
 
@@ -63,6 +64,18 @@ fn who_syncs_while_another_truncates_does_not_bring_the_size_back() -> Result<()
         kernel.close(file)?;
         Ok(())
     })
+}
+
+/// Has a file take, at a place and so many bytes at a time, all there is; how many bytes that was.
+fn fill_up(mut take: impl FnMut(u64, u64) -> Result<(), Errno>) -> u64 {
+    let (mut at, mut len) = (0, MIB);
+    while len >= BLOCK {
+        match take(at, len) {
+            Ok(()) => at += len,
+            Err(_) => len /= 2,
+        }
+    }
+    at
 }
 
 /// The blocks of a grown file, in bytes, once nobody has it in core any more.
@@ -155,14 +168,8 @@ fn who_fills_the_volume_beside_open_writers_gets_all_that_was_promised() -> Resu
             files.push(file);
         }
         let (_, filler) = kernel.create(ROOT, "filler", 0o644, WRITE_ONLY)?;
-        let (mut at, mut len) = (0, MIB);
-        while len >= BLOCK {
-            match kernel.write_direct(filler.nodeid, at, &vec![2; len as usize]) {
-                Ok(()) => at += len,
-                Err(_) => len /= 2,
-            }
-        }
-        written += at;
+        written +=
+            fill_up(|at, len| kernel.write_direct(filler.nodeid, at, &vec![2; len as usize]));
         ensure!(written >= promised, "{written} of {promised} bytes");
         for file in files.into_iter().chain([filler]) {
             kernel.close(file)?;
@@ -207,13 +214,7 @@ fn promised_space_is_written_on_a_full_volume() -> Result<()> {
         let (_, promised) = kernel.create(ROOT, "promised", 0o644, WRITE_ONLY)?;
         kernel.fallocate(promised.nodeid, promised.fh, 0, 0, 8 * MIB)?;
         let (_, filler) = kernel.create(ROOT, "filler", 0o644, WRITE_ONLY)?;
-        let (mut at, mut len) = (0, MIB);
-        while len >= BLOCK {
-            match kernel.fallocate(filler.nodeid, filler.fh, 0, at, len) {
-                Ok(()) => at += len,
-                Err(_) => len /= 2,
-            }
-        }
+        fill_up(|at, len| kernel.fallocate(filler.nodeid, filler.fh, 0, at, len));
         for block in (1..2000).step_by(2) {
             let wrote = kernel.write_direct(promised.nodeid, block * BLOCK, &[3; BLOCK as usize]);
             ensure!(wrote.is_ok(), "block {block}: {wrote:?}");
